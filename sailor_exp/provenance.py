@@ -1,0 +1,74 @@
+"""Where, when and with what a record was made. Nothing here imports what it names the version of."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
+_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_CLUSTER_NAME", "SLURM_JOB_NODELIST")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """The code that ran: its commit, and whether the tree held changes; None outside a checkout."""
+
+    sha: str | None
+    dirty: bool | None
+
+
+@cache
+def commit() -> Commit:
+    """Ask git about the checkout that this file lies in, once a process."""
+    sha = _git("rev-parse", "HEAD")
+    if sha is None:
+        return Commit(sha=None, dirty=None)
+    return Commit(sha=sha, dirty=bool(_git("status", "--porcelain", "--untracked-files=no")))
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601 with seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def package_versions() -> dict[str, str | None]:
+    """Installed versions by distribution name, None for what is not installed, and of Python itself."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def slurm_job(environment: dict[str, str] | None = None) -> dict[str, str]:
+    """Variables of the SLURM job that this process runs in; empty outside one."""
+    variables = os.environ if environment is None else environment
+    return {name: variables[name] for name in _SLURM if name in variables}
+
+
+@cache
+def cpu_model() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    root = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,69 @@
+"""Statistics of step times. Samples stay raw in the record; what is here is derived from them.
+
+Iterations on a shared machine drift over seconds, so neighbouring samples are not independent: intervals are
+taken over medians of consecutive batches, after the method of batch means (Law and Kelton, Simulation Modeling
+and Analysis, 1982). Values that a planner adds up are trimmed means: sums of medians of right-skewed times
+come out low.
+
+Legend: T ranks, N steps.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from sailor_exp.errors import NoSamplesError
+from sailor_exp.units import Seconds
+
+BATCHES = 8
+TRIM = 0.1
+
+_T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
+"""Student's t, 0.975 quantile, for 1 to 7 degrees of freedom."""
+
+
+def slowest_rank(samples_s: Sequence[Sequence[float]]) -> list[Seconds]:
+    """Time of the slowest rank at each step: shape (T, N) to (N,), in seconds.
+
+    Raises NoSamplesError if a rank recorded none.
+    """
+    if not samples_s or not all(samples_s):
+        raise NoSamplesError("a rank recorded no samples")
+    return [Seconds(max(step)) for step in zip(*samples_s, strict=True)]
+
+
+def rank_skew(samples_s: Sequence[Sequence[float]]) -> Seconds:
+    """Median over steps of slowest minus fastest rank: shape (T, N), in seconds."""
+    if not samples_s or not all(samples_s):
+        raise NoSamplesError("a rank recorded no samples")
+    return Seconds(statistics.median(max(step) - min(step) for step in zip(*samples_s, strict=True)))
+
+
+def trimmed_mean(samples_s: Sequence[float]) -> Seconds:
+    """Mean without the lowest and the highest tenth, in seconds."""
+    if not samples_s:
+        raise NoSamplesError("no samples to take a mean of")
+    ordered = sorted(samples_s)
+    cut = int(len(ordered) * TRIM)
+    return Seconds(statistics.fmean(ordered[cut : len(ordered) - cut]))
+
+
+def relative_half_width(samples: Sequence[float]) -> float | None:
+    """Half-width of the 95 % interval of batch medians over their mean; None below two batches of one step."""
+    count = min(BATCHES, len(samples))
+    if count < 2:  # noqa: PLR2004
+        return None
+    medians = [statistics.median(batch) for batch in _batches(samples, count)]
+    half_width = _T_975[count - 2] * statistics.stdev(medians) / math.sqrt(count)
+    return half_width / statistics.fmean(medians)
+
+
+def calibrated(samples_s: Sequence[float], calibration_s: Sequence[float]) -> list[Seconds]:
+    """Samples at the machine's median speed: each divided by how slow a fixed kernel was just then."""
+    usual = statistics.median(calibration_s)
+    return [Seconds(sample * usual / now) for sample, now in zip(samples_s, calibration_s, strict=True)]
+
+
+def _batches(samples: Sequence[float], count: int) -> list[Sequence[float]]:
+    borders = [round(index * len(samples) / count) for index in range(count + 1)]
+    return [samples[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
