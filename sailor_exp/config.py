@@ -223,6 +223,7 @@ def _counts(cell: Cell) -> dict[str, int]:
     return {"tp": cell.tp, "mbs": cell.mbs, "vm.gpus": cell.vm.gpus}
 
 
+_LEAST_WARMUP = 2
 _POSITIVE = (
     "num_layers",
     "hidden_size",
@@ -288,13 +289,20 @@ def _gpu_faults(gpu: GpuConfig) -> list[str]:
 def _sampling_faults(cell: Cell) -> list[str]:
     sampling = cell.sampling
     found = []
-    if sampling.warmup < 1:
-        found.append(f"sampling.warmup={sampling.warmup} must be at least 1: the first step creates optimizer states")
+    if sampling.warmup < _LEAST_WARMUP:
+        found.append(
+            f"sampling.warmup={sampling.warmup} must be at least {_LEAST_WARMUP}: "
+            "the first step creates optimizer states, the second is watched for memory"
+        )
     if not 1 <= sampling.min_steps <= sampling.max_steps:
         found.append(f"sampling.min_steps={sampling.min_steps} must lie in 1..max_steps={sampling.max_steps}")
     if sampling.check_every < 1:
         found.append(f"sampling.check_every={sampling.check_every} must be at least 1")
-    positive = {"sampling.target": sampling.target, "sampling.budget_s": sampling.budget_s, "stall_s": cell.stall_s}
+    positive = {
+        "sampling.target": sampling.target,
+        "sampling.budget_s": sampling.budget_s,
+        "stall_s": cell.stall_s,
+    }
     found += [f"{key}={value} must be above 0" for key, value in positive.items() if value is not None and value <= 0]
     return found
 

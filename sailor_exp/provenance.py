@@ -3,14 +3,24 @@
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from sailor_exp.config import Cell, plain, sampling_target
+from sailor_exp.record import DeviceFacts, Provenance
+
 _PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
-_SLURM = ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_CLUSTER_NAME", "SLURM_JOB_NODELIST")
+_SLURM = (
+    "SLURM_JOB_ID",
+    "SLURM_ARRAY_JOB_ID",
+    "SLURM_ARRAY_TASK_ID",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_NODELIST",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +33,12 @@ class Commit:
 
 @cache
 def commit() -> Commit:
-    """Ask git about the checkout that this file lies in, once a process."""
-    sha = _git("rev-parse", "HEAD")
+    """Ask git about the checkout that this file is tracked in, once a process.
+
+    An installed copy may lie inside somebody else's checkout, which says nothing about this code.
+    """
+    tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
+    sha = _git("rev-parse", "HEAD") if tracked else None
     if sha is None:
         return Commit(sha=None, dirty=None)
     return Commit(sha=sha, dirty=bool(_git("status", "--porcelain", "--untracked-files=no")))
@@ -56,6 +70,25 @@ def cpu_model() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def gather(cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str) -> Provenance:
+    """Return the provenance of a record that is made now."""
+    made_by = commit()
+    return Provenance(
+        commit=made_by.sha,
+        dirty=made_by.dirty,
+        host=platform.node(),
+        devices=list(devices),
+        cpu=cpu_model(),
+        cpu_cores=len(os.sched_getaffinity(0)),
+        threads_per_rank=int(os.environ.get("OMP_NUM_THREADS", "1")),
+        versions=package_versions(),
+        started_at=started_at,
+        finished_at=now(),
+        slurm=slurm_job(),
+        sampling={**plain(cell.sampling), "target": sampling_target(cell)},
+    )
 
 
 def _version(name: str) -> str | None:

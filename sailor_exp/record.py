@@ -1,5 +1,6 @@
-"""The waist of the project: one versioned, validated record a cell. Everything before it measures, everything
-after it only reads.
+"""The waist of the project: one versioned, validated record a cell.
+
+Everything before it measures, everything after it only reads.
 
 A record is never changed. Samples are raw, warm-up included; statistics and layer tables are derived from them
 when the record is made, and kept beside them.
@@ -13,15 +14,15 @@ import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sailor_exp.errors import RecordError
 from sailor_exp.storage import write_whole
 
-FORMAT = "sailor-exp record"
-VERSION = 1
+FORMAT: Final = "sailor-exp record"
+VERSION: Final = 1
 METHOD = 1
 """What the timers bracket. Raised when the same identity would no longer give the same numbers."""
 
@@ -225,12 +226,16 @@ class Record(_Frozen):
 
     @property
     def file_name(self) -> str:
-        """For people; everything in it stands inside the record too."""
-        identity = self.identity
-        return (
-            f"{identity.profile}_{identity.model['name']}_{identity.gpu['name']}"
-            f"_tp{identity.tp}_mbs{identity.mbs}_{identity.digest[:12]}.json"
-        )
+        """Name of the record's file."""
+        return file_name(self.identity)
+
+
+def file_name(identity: Identity) -> str:
+    """Name of the file of a cell's record. For people: everything in it stands inside the record too."""
+    return (
+        f"{identity.profile}_{identity.model['name']}_{identity.gpu['name']}"
+        f"_tp{identity.tp}_mbs{identity.mbs}_{identity.digest[:12]}.json"
+    )
 
 
 def records_directory(profile_dir: Path) -> Path:

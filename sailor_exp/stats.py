@@ -8,6 +8,7 @@ come out low.
 Legend: T ranks, N steps.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -48,14 +49,22 @@ def trimmed_mean(samples_s: Sequence[float]) -> Seconds:
     return Seconds(statistics.fmean(ordered[cut : len(ordered) - cut]))
 
 
+def median(samples_s: Sequence[float]) -> Seconds:
+    """Median, in seconds."""
+    if not samples_s:
+        raise NoSamplesError("no samples to take a median of")
+    return Seconds(statistics.median(samples_s))
+
+
 def relative_half_width(samples: Sequence[float]) -> float | None:
     """Half-width of the 95 % interval of batch medians over their mean; None below two batches of one step."""
     count = min(BATCHES, len(samples))
     if count < 2:  # noqa: PLR2004
         return None
     medians = [statistics.median(batch) for batch in _batches(samples, count)]
+    mean = statistics.fmean(medians)
     half_width = _T_975[count - 2] * statistics.stdev(medians) / math.sqrt(count)
-    return half_width / statistics.fmean(medians)
+    return half_width / mean if mean > 0 else None
 
 
 def calibrated(samples_s: Sequence[float], calibration_s: Sequence[float]) -> list[Seconds]:
@@ -66,4 +75,4 @@ def calibrated(samples_s: Sequence[float], calibration_s: Sequence[float]) -> li
 
 def _batches(samples: Sequence[float], count: int) -> list[Sequence[float]]:
     borders = [round(index * len(samples) / count) for index in range(count + 1)]
-    return [samples[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
+    return [samples[start:stop] for start, stop in itertools.pairwise(borders)]

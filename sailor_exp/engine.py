@@ -1,0 +1,116 @@
+"""DeepSpeed: the optimizer and the step of one part."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sailor_exp.clock import Clock, Interval
+from sailor_exp.config import Cell, Device, Optimizer, Precision
+
+_LEARNING_RATE = 1e-6
+"""Small enough that parameters stay where they are: a step costs the same whatever it changes."""
+
+
+class Engine:
+    """The DeepSpeed engine that holds one part's optimizer states and updates its parameters.
+
+    One engine a part, so that the update of a part's own parameters is timed by itself: around the optimizer inside
+    DeepSpeed's step. What the step takes beyond it is kept apart, since a real step pays it once, not once a layer.
+    """
+
+    def __init__(self, part: nn.Module, cell: Cell, clock: Clock) -> None:
+        import deepspeed
+
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        self._clock = clock
+        self._optimizer = _optimizer(cell, part.parameters())
+        self._engine, _, _, _ = deepspeed.initialize(
+            model=part,
+            optimizer=self._optimizer,
+            config=_engine_config(cell),
+            mpu=_ModelParallelUnit(),
+            dist_init_required=False,
+        )
+        self._updates: list[Interval] = []
+        self._wrap_optimizer_step()
+
+    def step(self) -> tuple[Interval, Interval]:
+        """Update the part's parameters from their gradients, and drop these.
+
+        Returns the interval of the whole step and that of the optimizer inside it.
+        """
+        self._updates.clear()
+        start = self._clock.now()
+        self._engine.step()
+        whole = Interval(start, self._clock.now())
+        (update,) = self._updates
+        return whole, update
+
+    def lasting_tensors(self) -> list[Tensor]:
+        """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
+        groups = self._optimizer.param_groups
+        states = [value for state in self._optimizer.state.values() for value in state.values()]
+        gradients = getattr(self._engine.optimizer, "fp32_groups_gradients_flat", [])
+        tensors = [*self._engine.module.parameters(), *(p for group in groups for p in group["params"])]
+        return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
+
+    def _wrap_optimizer_step(self) -> None:
+        original = self._engine.optimizer.step
+
+        def timed(*arguments: Any, **keywords: Any) -> Any:
+            start = self._clock.now()
+            result = original(*arguments, **keywords)
+            self._updates.append(Interval(start, self._clock.now()))
+            return result
+
+        self._engine.optimizer.step = timed
+
+
+class _ModelParallelUnit:
+    """Megatron-Core's process groups under the names that DeepSpeed calls.
+
+    Without it DeepSpeed takes all ranks for data parallel ones, and shares the optimizer states out among them.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        from megatron.core import parallel_state
+
+        return getattr(parallel_state, name.replace("get_model_parallel", "get_tensor_model_parallel"))
+
+
+def _optimizer(cell: Cell, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    if cell.optimizer is Optimizer.adam:
+        return torch.optim.Adam(parameters, lr=_LEARNING_RATE, fused=True)
+    return torch.optim.SGD(parameters, lr=_LEARNING_RATE, fused=True)
+
+
+def _engine_config(cell: Cell) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": cell.mbs,
+        "gradient_accumulation_steps": 1,
+        # Clipping is a norm over the whole model, not the update of a part.
+        "gradient_clipping": 0.0,
+        "steps_per_print": 2**31,
+    }
+    if cell.precision is Precision.bf16:
+        config |= {
+            "bf16": {"enabled": True, "immediate_grad_update": True},
+            "data_types": {"grad_accum_dtype": "fp32"},
+            "zero_optimization": {"stage": 1},
+            "zero_allow_untested_optimizer": True,
+        }
+    return config
+
+
+def start_deepspeed(cell: Cell) -> None:
+    """Let DeepSpeed take over the process group that torch.distributed has."""
+    import deepspeed
+
+    if cell.gpu.device is Device.cpu:
+        from sailor_exp import cpu_shim
+
+        cpu_shim.apply()
+    deepspeed.init_distributed(dist_backend=cell.gpu.backend.value, auto_mpi_discovery=False, verbose=False)

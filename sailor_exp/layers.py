@@ -1,0 +1,47 @@
+"""Layer ids of a model, and the kinds of parts that stand for them.
+
+Ids are those of the published profiles: "0" embedding, "1".."L" transformer layers, then the head; a model with
+`separate_final_norm` has its final norm in between.
+"""
+
+from enum import StrEnum
+
+from sailor_exp.config import ModelConfig
+
+
+class Kind(StrEnum):
+    """What a part stands for. Layers that attend differently are kinds of their own."""
+
+    embedding = "embedding"
+    layer = "layer"
+    layer_window = "layer_window"
+    final_norm = "final_norm"
+    head = "head"
+
+
+def window_pattern(model: ModelConfig) -> list[int]:
+    """For each transformer layer 1 if it attends to a window, else 0: the configured pattern, repeated."""
+    if model.window_size is None:
+        return [0] * model.num_layers
+    pattern = model.window_attn_skip_freq or [1]
+    return [pattern[index % len(pattern)] for index in range(model.num_layers)]
+
+
+def kind_of_layer(model: ModelConfig, number: int) -> Kind:
+    """Kind of transformer layer `number`, counted from 1."""
+    return Kind.layer_window if window_pattern(model)[number - 1] else Kind.layer
+
+
+def kinds_by_layer_id(model: ModelConfig) -> dict[str, str]:
+    """Every layer id of the model, in order, with the kind of part that stands for it."""
+    layers = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
+    tail = [Kind.final_norm, Kind.head] if model.separate_final_norm else [Kind.head]
+    return {str(index): kind.value for index, kind in enumerate([Kind.embedding, *layers, *tail])}
+
+
+def measured_layers(model: ModelConfig) -> list[int]:
+    """Numbers of the transformer layers to build: the first of each kind, or the first two where all are alike."""
+    kinds = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
+    if len(set(kinds)) == 1:
+        return list(range(1, min(2, model.num_layers) + 1))
+    return sorted(kinds.index(kind) + 1 for kind in set(kinds))

@@ -1,0 +1,251 @@
+"""What a step keeps, and what it reaches at most, part by part.
+
+Activations: saved-tensor hooks see every tensor that autograd keeps for a backward; storages are counted once, and
+parameters not at all. Peaks: CUDA's allocator keeps them; on a CPU every allocation and release that PyTorch's
+allocator reports to the profiler is added up. Neither is derived from a formula.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from sailor_exp.chain import Chain, PartIntervals
+from sailor_exp.config import Device
+from sailor_exp.model import Batch
+
+_MARK = "sailor_exp phase: "
+
+
+@dataclass
+class Footprint:
+    """Storages, each counted once: how many elements and bytes."""
+
+    floats: int = 0
+    bytes: int = 0
+    _seen: set[int] = field(default_factory=set, repr=False)
+
+    def add(self, tensor: Tensor) -> None:
+        """Count the storage behind a tensor, in elements of its type."""
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in self._seen:
+            return
+        self._seen.add(storage.data_ptr())
+        self.bytes += storage.nbytes()
+        self.floats += storage.nbytes() // tensor.element_size()
+
+
+def footprint(tensors: Iterable[Tensor]) -> Footprint:
+    """Return elements and bytes of the storages behind some tensors."""
+    total = Footprint()
+    for tensor in tensors:
+        total.add(tensor)
+    return total
+
+
+class PeakMeter(Protocol):
+    """Follows the allocator through the phases of one step."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def entering(self, phase: str) -> None:
+        """Begin a phase; the one before it ends."""
+
+    def peaks(self) -> dict[str, int]:
+        """Highest bytes above the start of each phase."""
+
+    def peak(self) -> int:
+        """Highest bytes of the whole step, what lasts between steps included."""
+
+
+class CudaPeakMeter:
+    """CUDA's caching allocator keeps the highest figure itself; waits for the device at each border."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._phase: str | None = None
+        self._before = 0
+        self._peaks: dict[str, int] = {}
+        self._highest = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def entering(self, phase: str) -> None:
+        self._close()
+        self._phase = phase
+        self._before = torch.cuda.memory_allocated(self._device)
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peaks(self) -> dict[str, int]:
+        return self._peaks
+
+    def peak(self) -> int:
+        return self._highest
+
+    def _close(self) -> None:
+        if self._phase is not None:
+            highest = torch.cuda.max_memory_allocated(self._device)
+            self._peaks[self._phase] = highest - self._before
+            self._highest = max(self._highest, highest)
+            self._phase = None
+
+
+class CpuPeakMeter:
+    """Adds up what the CPU allocator reports to PyTorch's profiler.
+
+    Blocks from before the step are not followed: pass what lasts between steps as `lasting_bytes`.
+    Source: c10/core/CPUAllocator.cpp, ProfiledCPUMemoryReporter.
+    """
+
+    def __init__(self, lasting_bytes: int) -> None:
+        self._lasting_bytes = lasting_bytes
+        self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._peaks: dict[str, int] = {}
+        self._highest = 0
+
+    def __enter__(self) -> Self:
+        self._profile.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._profile.__exit__(*error)  # type: ignore[no-untyped-call]
+        if error[0] is None:
+            self._add_up()
+
+    def entering(self, phase: str) -> None:
+        with record_function(_MARK + phase):
+            pass
+
+    def peaks(self) -> dict[str, int]:
+        return self._peaks
+
+    def peak(self) -> int:
+        return self._lasting_bytes + self._highest
+
+    def _add_up(self) -> None:
+        results: Any = self._profile.profiler.kineto_results  # type: ignore[union-attr]
+        allocated, before, phase = 0, 0, None
+        for event in sorted(results.events(), key=lambda event: event.start_ns()):
+            name = event.name()
+            if name.startswith(_MARK):
+                phase, before = name.removeprefix(_MARK), allocated
+                self._peaks[phase] = 0
+            elif name == "[memory]":
+                allocated += event.nbytes()
+                self._highest = max(self._highest, allocated)
+                if phase is not None:
+                    self._peaks[phase] = max(self._peaks[phase], allocated - before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFootprint:
+    """Memory of one part of the chain in one step; peaks in bytes above the start of the phase."""
+
+    params: Footprint
+    entered: Footprint
+    handed_on: Footprint
+    kept: Footprint
+    peak_forward_bytes: int
+    peak_backward_bytes: int
+    peak_update_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFootprint:
+    """Memory of one step on this rank, and what allocator and device say of the whole process."""
+
+    parts: list[PartFootprint]
+    peak_bytes: int
+    reserved_bytes: int | None
+    device_used_bytes: int | None
+
+
+class MemoryObserver:
+    """Runs one step of a chain and watches what it keeps. Optimizer states must exist: run a step before."""
+
+    def __init__(self, chain: Chain, device: torch.device) -> None:
+        self._chain = chain
+        self._device = device
+        self._meter = _meter(chain, device)
+        self._kept: dict[str, Footprint] = defaultdict(Footprint)
+        self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
+        self._entered: dict[str, Footprint] = defaultdict(Footprint)
+        self._parameters = {p.untyped_storage().data_ptr() for part in chain.parts for p in part.parameters()}
+        self._phase = ""
+
+    def step(self, batch: Batch) -> tuple[list[PartIntervals], StepFootprint]:
+        """Return what the chain's step returned, and its footprint."""
+        with ExitStack() as stack:
+            for part in self._chain.parts:
+                stack.callback(part.register_forward_pre_hook(self._note_inputs).remove)
+                for outlet in part.outlets():
+                    stack.callback(outlet.register_forward_hook(self._note_output).remove)
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack))
+            stack.enter_context(self._meter)
+            intervals = self._chain.step(batch, self._entering)
+        return intervals, self._footprint()
+
+    def _entering(self, phase: str) -> None:
+        self._phase = phase
+        self._meter.entering(phase)
+
+    def _note_inputs(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for tensor in inputs:
+            self._entered[self._phase].add(tensor)
+
+    def _note_output(self, _: nn.Module, __: Any, output: Tensor | tuple[Tensor, ...]) -> None:
+        self._handed_on[self._phase].add(output if isinstance(output, Tensor) else output[0])
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in self._parameters:
+            self._kept[self._phase].add(tensor)
+        return tensor.detach()
+
+    def _footprint(self) -> StepFootprint:
+        peaks = self._meter.peaks()
+        on_cuda = self._device.type == "cuda"
+        parts = [
+            PartFootprint(
+                params=footprint(part.parameters()),
+                entered=self._entered[f"forward {name}"],
+                handed_on=self._handed_on[f"forward {name}"],
+                kept=self._kept[f"forward {name}"],
+                peak_forward_bytes=peaks[f"forward {name}"],
+                peak_backward_bytes=peaks[f"backward {name}"],
+                peak_update_bytes=peaks[f"update {name}"],
+            )
+            for name, part in zip(self._chain.names, self._chain.parts, strict=True)
+        ]
+        return StepFootprint(
+            parts=parts,
+            peak_bytes=self._meter.peak(),
+            reserved_bytes=torch.cuda.memory_reserved(self._device) if on_cuda else None,
+            device_used_bytes=_device_used_bytes(self._device) if on_cuda else None,
+        )
+
+
+def _meter(chain: Chain, device: torch.device) -> PeakMeter:
+    if device.type == Device.cuda.value:
+        return CudaPeakMeter(device)
+    lasting = footprint(tensor for engine in chain.engines for tensor in engine.lasting_tensors())
+    return CpuPeakMeter(lasting.bytes)
+
+
+def _unpack(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _device_used_bytes(device: torch.device) -> int:
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free

@@ -1,0 +1,82 @@
+"""What a rank tells the process that supervises it. No torch here: both sides import this."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from sailor_exp.record import DeviceFacts
+
+
+class Cause(IntEnum):
+    """Why a rank ended early. Where ranks differ, the lowest is the cause and the others its consequences."""
+
+    out_of_memory = 1
+    signal = 2
+    error = 3
+    lost_peer = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """The rank is in a phase, and has done so many steps in it."""
+
+    phase: str
+    steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Death:
+    """The rank ended early."""
+
+    cause: Cause
+    message: str
+    phase: str | None = None
+    signal: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartSeconds:
+    """Raw seconds of one part on one rank, all steps, warm-up first: shape (N,) each."""
+
+    part: str
+    kind: str
+    forward_s: list[float]
+    backward_s: list[float]
+    update_s: list[float]
+    overhead_s: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartBytes:
+    """Memory of one part on one rank, under the names of the record's PartMemory."""
+
+    kind: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayersMeasurement:
+    """What one rank measured in one cell."""
+
+    parts: list[PartSeconds]
+    calibration_s: list[float]
+    memory: list[PartBytes]
+    peak_bytes: int
+    reserved_bytes: int | None
+    device_used_bytes: int | None
+    device: DeviceFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The rank is done with the cell at this place of its list."""
+
+    cell: int
+    measurement: LayersMeasurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The rank is done with all its cells."""
+
+
+Message = Progress | Death | Measured | Finished

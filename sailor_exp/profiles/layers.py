@@ -1,0 +1,172 @@
+"""The `layers` profile in a rank: forward, backward, update and memory of each part of the chain."""
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.distributed
+
+from sailor_exp.chain import Chain, PartIntervals
+from sailor_exp.clock import Clock, Interval, clock_for
+from sailor_exp.config import Cell, Device, sampling_target
+from sailor_exp.memory import MemoryObserver, PartFootprint, StepFootprint
+from sailor_exp.messages import LayersMeasurement, PartBytes, PartSeconds
+from sailor_exp.model import Batch, batch_of
+from sailor_exp.record import DeviceFacts
+from sailor_exp.sampling import StepTimes, StoppingRule, sample
+
+_REPORT_EVERY_S = 0.2
+_CALIBRATION_SIZE = {Device.cpu: 256, Device.cuda: 1024}
+OBSERVED_STEP = 1
+"""The second step: the first one creates the optimizer states."""
+
+
+class Voice(Protocol):
+    """Where a rank says what it is doing."""
+
+    def progress(self, phase: str, steps: int = 0) -> None:
+        """Say it to the supervisor."""
+
+    def entering(self, phase: str) -> None:
+        """Only remember it, for the case that it is the last phase."""
+
+
+class LayersProfile:
+    """Builds the chain once for a tensor parallel degree, and measures it at one microbatch after another."""
+
+    def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:
+        self._device = device
+        self._voice = voice
+        self._clock = clock_for(cell.gpu.device)
+        self._chain = Chain(cell, device, self._clock)
+        self._calibration = Calibration(cell.gpu.device, device)
+        self._agreement = RankAgreement(device)
+
+    def measure(self, cell: Cell, device: DeviceFacts) -> LayersMeasurement:
+        """Sample one cell until the stopping rule has enough."""
+        self._voice.progress("batch")
+        steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
+        rule = StoppingRule(cell.sampling, sampling_target(cell))
+        self._voice.progress("warm-up")
+        self._agreement.maximum([0.0])
+        sample(steps.run, self._agreement, rule, Throttled(self._voice).progress)
+        return steps.measurement(device)
+
+
+class Throttled:
+    """Passes progress on at most every so often: the pipe is written to between steps."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+        self._said_at = 0.0
+
+    def progress(self, phase: str, steps: int) -> None:
+        """Say it, if the last word was long enough ago."""
+        if time.monotonic() - self._said_at >= _REPORT_EVERY_S:
+            self._said_at = time.monotonic()
+            self._voice.progress(phase, steps)
+
+
+class RankAgreement:
+    """Elementwise maximum over the ranks, through the group that they train in."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def maximum(self, values: Sequence[float]) -> list[float]:
+        """Shape (k,) to (k,); returns when every rank has come."""
+        tensor = torch.tensor(values, dtype=torch.float64, device=self._device)
+        torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+        return [float(value) for value in tensor.tolist()]
+
+
+class Calibration:
+    """A fixed matrix product: how fast the machine is just now."""
+
+    def __init__(self, kind: Device, device: torch.device) -> None:
+        size = _CALIBRATION_SIZE[kind]
+        self._left, self._right = (torch.ones(size, size, device=device) for _ in range(2))
+        self._product = torch.empty(size, size, device=device)
+
+    def run(self) -> None:
+        """Do the work once; the caller marks the time."""
+        torch.mm(self._left, self._right, out=self._product)
+
+
+class _Steps:
+    """The steps of one cell on one rank, in raw seconds."""
+
+    def __init__(self, chain: Chain, batch: Batch, calibration: Calibration, clock: Clock, voice: Voice) -> None:
+        self._chain = chain
+        self._batch = batch
+        self._calibration = calibration
+        self._clock = clock
+        self._voice = voice
+        self._footprint: StepFootprint | None = None
+        self._calibration_s: list[float] = []
+        self._parts = [
+            PartSeconds(part=name, kind=part.kind, forward_s=[], backward_s=[], update_s=[], overhead_s=[])
+            for name, part in zip(chain.names, chain.parts, strict=True)
+        ]
+
+    def run(self, number: int) -> StepTimes:
+        """Run step `number`; the second one is also watched for memory, and does not count."""
+        start = self._clock.now()
+        self._calibration.run()
+        calibration = Interval(start, self._clock.now())
+        intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
+        self._clock.wait()
+        self._calibration_s.append(self._clock.seconds(calibration))
+        step_s = sum(self._keep(part, times) for part, times in zip(self._parts, intervals, strict=True))
+        return StepTimes(step_s=step_s, calibration_s=self._calibration_s[-1])
+
+    def measurement(self, device: DeviceFacts) -> LayersMeasurement:
+        """Return everything that the steps gave."""
+        if self._footprint is None:
+            raise RuntimeError("no step was watched for memory")
+        return LayersMeasurement(
+            parts=self._parts,
+            calibration_s=self._calibration_s,
+            memory=[
+                PartBytes(kind=part.kind, counts=_counts(footprint))
+                for part, footprint in zip(self._chain.parts, self._footprint.parts, strict=True)
+            ],
+            peak_bytes=self._footprint.peak_bytes,
+            reserved_bytes=self._footprint.reserved_bytes,
+            device_used_bytes=self._footprint.device_used_bytes,
+            device=device,
+        )
+
+    def _observed(self) -> list[PartIntervals]:
+        observer = MemoryObserver(self._chain, torch.device(self._batch.tokens.device))
+        intervals, self._footprint = observer.step(self._batch)
+        return intervals
+
+    def _keep(self, part: PartSeconds, intervals: PartIntervals) -> float:
+        """Append the seconds of one part; returns what it took of the step."""
+        forward_s, backward_s, update_s, whole_s = (
+            self._clock.seconds(interval)
+            for interval in (intervals.forward, intervals.backward, intervals.update, intervals.whole_update)
+        )
+        part.forward_s.append(forward_s)
+        part.backward_s.append(backward_s)
+        part.update_s.append(update_s)
+        part.overhead_s.append(max(0.0, whole_s - update_s))
+        return forward_s + backward_s + whole_s
+
+
+def _counts(footprint: PartFootprint) -> dict[str, int]:
+    return {
+        "params_floats": footprint.params.floats,
+        "params_bytes": footprint.params.bytes,
+        "act_input_floats": footprint.entered.floats,
+        "act_input_bytes": footprint.entered.bytes,
+        "act_output_floats": footprint.handed_on.floats,
+        "act_output_bytes": footprint.handed_on.bytes,
+        "act_mem_floats": footprint.kept.floats,
+        "act_mem_bytes": footprint.kept.bytes,
+        "peak_forward_bytes": footprint.peak_forward_bytes,
+        "peak_backward_bytes": footprint.peak_backward_bytes,
+        "peak_update_bytes": footprint.peak_update_bytes,
+    }

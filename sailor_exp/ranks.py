@@ -1,0 +1,199 @@
+"""The tensor parallel ranks of a cell: started together, watched, and ended together.
+
+Ranks are forked from a server that has imported torch, deepspeed and megatron-core once, and has touched no
+device. Each has a pipe of its own to the supervisor. A rank that runs out of memory says so and leaves at once:
+its peers, who would wait for it in a collective, lose their connection or are killed. The death of a process frees
+its memory, so nothing needs to be agreed on inside the group.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.config import Device
+from sailor_exp.errors import SailorExpError
+from sailor_exp.messages import Cause, Death, Finished, Message, Progress
+
+GRACE_S = 0.5
+"""How long the other ranks have to say what they saw, once one has died."""
+
+_PRELOAD = ["__main__", "sailor_exp.worker"]
+_SERVED = "SAILOR_EXP_DEVICE"
+_TICK_S = 1.0
+
+Target = Callable[[int, Connection, Any], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupEnd:
+    """How a group of ranks ended early."""
+
+    death: Death
+    rank: int | None
+    timed_out: bool = False
+
+
+@cache
+def server(device: Device) -> ForkServerContext:
+    """Start the server that ranks are forked from, once a process; it imports in the background.
+
+    One thread a rank: ranks share a machine. NVML answers whether there is a GPU, so that the server creates no
+    CUDA context, which a fork would inherit broken.
+
+    Raises SailorExpError if it runs for another kind of device: the libraries choose theirs when imported.
+    """
+    if os.environ.get(_SERVED, device.value) != device.value:
+        raise SailorExpError("one sweep measures one kind of device: sweep over cpu and cuda in separate commands")
+    os.environ[_SERVED] = os.environ["DS_ACCELERATOR"] = device.value
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    forkserver.ensure_running()
+    return context
+
+
+class RankGroup:
+    """As many processes as the tensor parallel degree, running one target.
+
+    `on_message` hears every message of every rank. A group is used once.
+    """
+
+    def __init__(
+        self,
+        context: ForkServerContext,
+        size: int,
+        *,
+        stall_s: float,
+        on_message: Callable[[int, Message], None],
+    ) -> None:
+        self._context = context
+        self._size = size
+        self._stall_s = stall_s
+        self._on_message = on_message
+        self._processes: dict[int, ForkServerProcess] = {}
+        self._pipes: dict[int, Connection] = {}
+        self._heard: dict[int, float] = {}
+        self._phases: dict[int, str] = {}
+        self._deaths: dict[int, Death] = {}
+        self._finished: set[int] = set()
+
+    def run(self, target: Target, task: Any) -> GroupEnd | None:
+        """Start the ranks and follow them to their end; None where all finished.
+
+        Kills what is left of its own ranks before it returns, also when interrupted.
+        """
+        try:
+            for rank in range(self._size):
+                self._start(rank, target, task)
+            return self._follow()
+        finally:
+            self._kill()
+
+    def process_ids(self) -> dict[int, int]:
+        """Return the process id of each rank that was started."""
+        return {rank: process.pid for rank, process in self._processes.items() if process.pid is not None}
+
+    def _start(self, rank: int, target: Target, task: Any) -> None:
+        receiving, sending = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=target, args=(rank, sending, task), name=f"rank{rank}", daemon=True)
+        process.start()
+        sending.close()
+        self._processes[rank], self._pipes[rank] = process, receiving
+        self._heard[rank] = time.monotonic()
+
+    def _follow(self) -> GroupEnd | None:
+        died_at: float | None = None
+        while len(self._finished) + len(self._deaths) < self._size:
+            self._listen(_TICK_S if died_at is None else max(0.0, died_at + GRACE_S - time.monotonic()))
+            if self._deaths and died_at is None:
+                died_at = time.monotonic()
+            if died_at is not None and time.monotonic() >= died_at + GRACE_S:
+                break
+            if not self._deaths and (silent := self._silent_rank()) is not None:
+                return self._timed_out(silent)
+        return verdict(self._deaths) if self._deaths else None
+
+    def _listen(self, timeout_s: float) -> None:
+        open_ranks = [rank for rank in self._pipes if rank not in self._finished | set(self._deaths)]
+        handles: dict[Any, int] = {self._pipes[rank]: rank for rank in open_ranks}
+        ready = wait(list(handles), timeout=timeout_s)
+        for pipe in ready:
+            self._receive(handles[pipe])
+
+    def _receive(self, rank: int) -> None:
+        """Take one message; a pipe that closed without a last one belongs to a rank that was ended from outside."""
+        self._heard[rank] = time.monotonic()
+        try:
+            message: Message = self._pipes[rank].recv()
+        except (EOFError, OSError):
+            self._deaths[rank] = self._death_from_outside(rank)
+            return
+        if isinstance(message, Death):
+            self._deaths[rank] = message
+        elif isinstance(message, Finished):
+            self._finished.add(rank)
+        elif isinstance(message, Progress):
+            self._phases[rank] = message.phase
+        self._on_message(rank, message)
+
+    def _death_from_outside(self, rank: int) -> Death:
+        process, phase = self._processes[rank], self._phases.get(rank)
+        process.join(GRACE_S)
+        code = process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return Death(
+                cause=Cause.signal,
+                message=f"rank {rank} was ended by {name}{_hint(name)}",
+                phase=phase,
+                signal=name,
+            )
+        return Death(cause=Cause.error, message=f"rank {rank} ended with exit status {code} and no word", phase=phase)
+
+    def _silent_rank(self) -> int | None:
+        waiting = {rank: heard for rank, heard in self._heard.items() if rank not in self._finished}
+        if not waiting:
+            return None
+        rank = min(waiting, key=lambda rank: waiting[rank])
+        return rank if time.monotonic() - waiting[rank] > self._stall_s else None
+
+    def _timed_out(self, rank: int) -> GroupEnd:
+        message = f"rank {rank} was silent for {self._stall_s:g} s (stall_s)"
+        death = Death(cause=Cause.error, message=message, phase=self._phases.get(rank))
+        return GroupEnd(death=death, rank=rank, timed_out=True)
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            if process.is_alive():
+                process.kill()
+        for rank, process in self._processes.items():
+            process.join()
+            self._pipes[rank].close()
+
+
+def verdict(deaths: Mapping[int, Death]) -> GroupEnd:
+    """Return the death that explains the others: out of memory, then a signal, then an error, then a lost peer."""
+    rank = min(deaths, key=lambda rank: (deaths[rank].cause, rank))
+    return GroupEnd(death=deaths[rank], rank=rank)
+
+
+def tail(path: Path, lines: int = 20) -> str:
+    """Return the last lines of a log; empty where there is none."""
+    with contextlib.suppress(OSError):
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    return ""
+
+
+def _hint(signal_name: str) -> str:
+    return " (the kernel, out of memory, or a person)" if signal_name == "SIGKILL" else ""

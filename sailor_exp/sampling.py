@@ -1,0 +1,88 @@
+"""Steps until the numbers stand still: every rank runs the same ones, and stops at the same one."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sailor_exp.config import SamplingConfig
+from sailor_exp.stats import calibrated, relative_half_width
+
+
+class Agreement(Protocol):
+    """Makes the ranks of a cell act as one."""
+
+    def maximum(self, values: Sequence[float]) -> list[float]:
+        """Return the elementwise maximum over the ranks; returns on all of them at once, as a barrier does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepTimes:
+    """One step on one rank: the seconds of the whole step, and of the calibration kernel before it."""
+
+    step_s: float
+    calibration_s: float
+
+
+@dataclass
+class StoppingRule:
+    """Decides from the slowest rank's steps; the same on every rank, since all see the same numbers.
+
+    Stops at the largest count, when the budget is spent, or when the interval of batch medians of the calibrated
+    step is within the target.
+    """
+
+    sampling: SamplingConfig
+    target: float
+    _steps: list[StepTimes] = field(default_factory=list)
+
+    def add(self, slowest: StepTimes) -> None:
+        """Take a step that counts."""
+        self._steps.append(slowest)
+
+    def enough(self, *, over_budget: bool) -> bool:
+        """Whether the last step was the last one needed."""
+        count = len(self._steps)
+        if count >= self.sampling.max_steps or over_budget:
+            return count > 0
+        due = count >= self.sampling.min_steps and count % self.sampling.check_every == 0
+        return due and self.converged()
+
+    def converged(self) -> bool:
+        """Whether the interval is within the target, with enough steps to say so."""
+        width = self.half_width()
+        return len(self._steps) >= self.sampling.min_steps and width is not None and width <= self.target
+
+    def half_width(self) -> float | None:
+        """Return the relative half-width of the interval of the calibrated step."""
+        if not self._steps:
+            return None
+        steps_s = [step.step_s for step in self._steps]
+        return relative_half_width(calibrated(steps_s, [step.calibration_s for step in self._steps]))
+
+
+def sample(
+    run_step: Callable[[int], StepTimes],
+    agreement: Agreement,
+    rule: StoppingRule,
+    progress: Callable[[str, int], None],
+) -> None:
+    """Run steps, numbered from 0, until the rule has enough; the first `warmup` of them do not count.
+
+    progress: hears the phase and the number of steps done in it.
+    """
+    warmup = rule.sampling.warmup
+    deadline = time.monotonic() + rule.sampling.budget_s
+    number = 0
+    while True:
+        times = run_step(number)
+        late = float(time.monotonic() > deadline)
+        step_s, calibration_s, over_budget = agreement.maximum([times.step_s, times.calibration_s, late])
+        number += 1
+        if number <= warmup:
+            progress("warm-up", number)
+            continue
+        rule.add(StepTimes(step_s=step_s, calibration_s=calibration_s))
+        progress("sampling", number - warmup)
+        if rule.enough(over_budget=bool(over_budget)):
+            return

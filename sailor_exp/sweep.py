@@ -1,0 +1,216 @@
+"""Measures the cells of a grid: what is there already is not measured again, every cell ends in a record.
+
+Cells that differ in the microbatch alone are a pack: one process group measures them one after another, smallest
+first, so that start-up is paid once and running out of memory settles the larger ones.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from sailor_exp import profile_file, provenance, record, storage
+from sailor_exp.config import Cell, infeasibility
+from sailor_exp.identity import identity_of
+from sailor_exp.messages import Cause, LayersMeasurement, Measured, Message, Progress
+from sailor_exp.ranks import GroupEnd, RankGroup, server, tail
+from sailor_exp.record import Ending, Outcome, Record
+from sailor_exp.summary import layers_of, memory_of, samples_of, statistics_of
+from sailor_exp.tasks import Task, run_rank
+
+
+class Display(Protocol):
+    """Shows a sweep while it runs. Cells go by their place in the grid."""
+
+    def running(self, cell: int, phase: str, steps: int) -> None:
+        """The cell is in a phase and has done so many steps in it."""
+
+    def done(self, cell: int, outcome: Record, *, reused: bool) -> None:
+        """The cell has its record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A cell, its record, and whether that was there before."""
+
+    cell: Cell
+    record: Record
+    reused: bool
+
+
+def run(cells: Sequence[Cell], display: Display) -> list[Result]:
+    """Measure cells, in the order of their packs; results in the order given.
+
+    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read.
+    """
+    sweep = _Sweep(cells, display)
+    for pack in _packs(cells):
+        sweep.run_pack(pack)
+    return sweep.results()
+
+
+def _packs(cells: Sequence[Cell]) -> list[list[int]]:
+    """Places of cells that one process group can measure together, by rising microbatch."""
+    packs: dict[str, list[int]] = {}
+    for place, cell in enumerate(cells):
+        packs.setdefault(repr(replace(cell, mbs=0)), []).append(place)
+    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in packs.values()]
+
+
+@dataclass
+class _GroupState:
+    """What the ranks of one group have sent so far, by the place of the cell in the group's list."""
+
+    measured: dict[int, dict[int, LayersMeasurement]] = field(default_factory=dict)
+    complete: int = 0
+
+
+class _Sweep:
+    def __init__(self, cells: Sequence[Cell], display: Display) -> None:
+        self._cells = cells
+        self._display = display
+        self._results: dict[int, Result] = {}
+        self._started_at = provenance.now()
+        for directory in {record.records_directory(Path(cell.profile_dir)) for cell in cells}:
+            storage.remove_unfinished(directory)
+
+    def results(self) -> list[Result]:
+        return [self._results[place] for place in range(len(self._cells))]
+
+    def run_pack(self, pack: Sequence[int]) -> None:
+        """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
+        for place in pack:
+            self._settle_without_ranks(place)
+        self._skip_after_oom(pack)
+        while waiting := [place for place in pack if place not in self._results]:
+            self._run_group(waiting)
+            self._skip_after_oom(pack)
+
+    def _settle_without_ranks(self, place: int) -> None:
+        cell = self._cells[place]
+        if (reason := infeasibility(cell)) is not None:
+            self._finish(place, Outcome.infeasible, Ending(message=reason))
+        elif not cell.force and (former := _former(cell)) is not None:
+            self._results[place] = Result(cell=cell, record=former, reused=True)
+            self._display.done(place, former, reused=True)
+
+    def _skip_after_oom(self, pack: Sequence[int]) -> None:
+        out_of_memory = [
+            self._cells[place].mbs
+            for place in pack
+            if place in self._results and self._results[place].record.outcome is Outcome.oom
+        ]
+        for place in pack:
+            cell = self._cells[place]
+            if place in self._results or not out_of_memory or not cell.skip_after_oom or cell.mbs < min(out_of_memory):
+                continue
+            message = f"mbs={min(out_of_memory)} ran out of memory (skip_after_oom=false measures all the same)"
+            self._finish(place, Outcome.skipped, Ending(message=message))
+
+    def _run_group(self, places: Sequence[int]) -> None:
+        """Run one process group over the cells at `places`; at least the first of them ends in a record."""
+        cells = [self._cells[place] for place in places]
+        state = _GroupState()
+        self._started_at = provenance.now()
+
+        def hear(rank: int, message: Message) -> None:
+            if isinstance(message, Progress) and rank == 0:
+                self._display.running(places[min(state.complete, len(places) - 1)], message.phase, message.steps)
+            elif isinstance(message, Measured):
+                state.measured.setdefault(message.cell, {})[rank] = message.measurement
+                if len(state.measured[message.cell]) == cells[0].tp:
+                    self._finish_measured(places[message.cell], state.measured.pop(message.cell))
+                    state.complete += 1
+
+        logs = _logs(cells[0])
+        with tempfile.TemporaryDirectory(prefix="sailor-exp-") as directory:
+            group = RankGroup(server(cells[0].gpu.device), cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
+            task = Task(cells=cells, rendezvous=Path(directory) / "rendezvous", logs=logs)
+            end = group.run(run_rank, task)
+        if end is None:
+            _remove(logs)
+        else:
+            self._finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
+
+    def _finish_measured(self, place: int, by_rank: dict[int, LayersMeasurement]) -> None:
+        cell = self._cells[place]
+        ranks = [by_rank[rank] for rank in sorted(by_rank)]
+        samples = samples_of(cell, ranks)
+        measured = Record(
+            outcome=Outcome.ok,
+            identity=identity_of(cell),
+            ending=None,
+            layers=layers_of(cell),
+            statistics=statistics_of(cell, samples),
+            memory=memory_of(ranks),
+            samples=samples,
+            provenance=self._provenance(cell, ranks),
+        )
+        profile_file.write(measured, Path(cell.profile_dir))
+        self._keep(place, measured)
+
+    def _finish(self, place: int, outcome: Outcome, ending: Ending) -> None:
+        cell = self._cells[place]
+        unmeasured = Record(
+            outcome=outcome,
+            identity=identity_of(cell),
+            ending=ending,
+            layers=None,
+            statistics=None,
+            memory=None,
+            samples=None,
+            provenance=self._provenance(cell, []),
+        )
+        self._keep(place, unmeasured)
+
+    def _keep(self, place: int, made: Record) -> None:
+        record.write(made, Path(self._cells[place].profile_dir))
+        self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
+        self._display.done(place, made, reused=False)
+        self._started_at = provenance.now()
+
+    def _provenance(self, cell: Cell, ranks: Sequence[LayersMeasurement]) -> record.Provenance:
+        return provenance.gather(cell, [rank.device for rank in ranks], started_at=self._started_at)
+
+
+def _former(cell: Cell) -> Record | None:
+    """Return the record that settles the cell already: a measurement, or out of memory."""
+    path = record.records_directory(Path(cell.profile_dir)) / record.file_name(identity_of(cell))
+    if not path.exists():
+        return None
+    former = record.read(path)
+    return former if former.outcome in {Outcome.ok, Outcome.oom} else None
+
+
+def _logs(cell: Cell) -> list[Path]:
+    """Paths of the ranks' logs, new ones: a log that stands tells of a cell that went wrong."""
+    stamp = provenance.now().replace(":", "")
+    stem = f"{cell.model.name}_{cell.gpu.name}_tp{cell.tp}_mbs{cell.mbs}_{stamp}_{os.getpid()}"
+    return [(Path(cell.profile_dir) / "logs" / f"{stem}_rank{rank}.log").absolute() for rank in range(cell.tp)]
+
+
+def _remove(logs: Sequence[Path]) -> None:
+    for log in logs:
+        log.unlink(missing_ok=True)
+
+
+def _outcome(end: GroupEnd, logs: Sequence[Path]) -> Outcome:
+    if end.timed_out:
+        return Outcome.timeout
+    aborted = end.death.signal == "SIGABRT" and end.rank is not None
+    if end.death.cause is Cause.out_of_memory or (aborted and "bad_alloc" in tail(logs[end.rank or 0])):
+        return Outcome.oom
+    return Outcome.failed
+
+
+def _ending(end: GroupEnd, logs: Sequence[Path]) -> Ending:
+    log = logs[end.rank] if end.rank is not None and logs[end.rank].exists() else None
+    return Ending(
+        message=end.death.message,
+        phase=end.death.phase,
+        rank=end.rank,
+        signal=end.death.signal,
+        log=str(log) if log else None,
+    )

@@ -1,0 +1,176 @@
+"""One rank: joins its group, builds the parts, measures its cells one after another, and tells how it ended."""
+
+import contextlib
+import faulthandler
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from datetime import timedelta
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Never
+
+warnings.filterwarnings("ignore", message=".*Apex (are|is) not installed", category=UserWarning)
+
+import deepspeed
+import torch
+import torch.distributed
+from megatron.core import parallel_state
+
+from sailor_exp import profiles
+from sailor_exp.config import Cell, Device
+from sailor_exp.device import check_device, facts, rank_device
+from sailor_exp.engine import start_deepspeed
+from sailor_exp.messages import Cause, Death, Finished, Measured, Progress
+from sailor_exp.tasks import Task
+from sailor_exp.units import GIB
+
+EXIT_TOLD = 3
+"""Exit status of a rank that ended early and said why."""
+
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory",
+    re.IGNORECASE,
+)
+_LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|NCCL|remote process|Socket", re.IGNORECASE)
+
+
+class Voice:
+    """The rank's pipe to its supervisor; remembers the phase, for the case that it is the last one."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self.phase = "start"
+
+    def progress(self, phase: str, steps: int = 0) -> None:
+        """Say where the rank is."""
+        self.phase = phase
+        self._pipe.send(Progress(phase=phase, steps=steps))
+
+    def entering(self, phase: str) -> None:
+        """Remember where the rank is, without a word: called inside a step."""
+        self.phase = phase
+
+    def send(self, message: Measured | Finished | Death) -> None:
+        """Say what ends a cell or the rank."""
+        self._pipe.send(message)
+
+
+def run(rank: int, pipe: Connection, task: Task) -> None:
+    """Entry of a rank process. Never returns to its caller's frame with an exception: it tells, and exits."""
+    _leave_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _redirect_output(task.logs[rank])
+    voice = Voice(pipe)
+    try:
+        _measure_all(rank, voice, task)
+        voice.send(Finished())
+    except BaseException as error:  # noqa: BLE001
+        traceback.print_exc()
+        _tell_and_leave(voice, error)
+    _leave(0)
+
+
+def _measure_all(rank: int, voice: Voice, task: Task) -> None:
+    first = task.cells[0]
+    voice.progress("joining")
+    _limit_memory(first)
+    device = rank_device(first, rank)
+    check_device(first, device)
+    _join_group(rank, first, task.rendezvous)
+    voice.progress("building")
+    measuring = profiles.rank_side(first.profile.name)(first, device, voice)
+    device_facts = facts(device)
+    for index, cell in enumerate(task.cells):
+        voice.send(Measured(cell=index, measurement=measuring.measure(cell, device_facts)))
+
+
+def _join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(cell.tp)}
+    if cell.gpu.device is Device.cpu:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.distributed.init_process_group(
+        cell.gpu.backend.value,
+        init_method=f"file://{rendezvous}",
+        rank=rank,
+        world_size=cell.tp,
+        timeout=timedelta(seconds=cell.stall_s + 60),
+    )
+    start_deepspeed(cell)
+    parallel_state.initialize_model_parallel(cell.tp, create_gloo_process_groups=False)
+    torch.manual_seed(rank)
+
+
+def _limit_memory(cell: Cell) -> None:
+    """Bound what a rank on a CPU can allocate from here on: gpu.memory_gb beyond interpreter and libraries."""
+    budget = int(cell.gpu.memory_gb * GIB)
+    if cell.gpu.device is Device.cpu:
+        limit = _data_bytes() + budget
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _data_bytes() -> int:
+    """Private memory that the interpreter and its libraries hold: VmData of proc_pid_status(5)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no VmData")
+
+
+def _tell_and_leave(voice: Voice, error: BaseException) -> Never:
+    message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
+    with contextlib.suppress(OSError):
+        voice.send(Death(cause=cause_of(error), message=message, phase=voice.phase))
+    _leave(EXIT_TOLD)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Tell running out of memory and losing a peer from everything else."""
+    text = str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text)
+    ):
+        return Cause.out_of_memory
+    if isinstance(error, RuntimeError | OSError) and _LOST_PEER.search(text):
+        return Cause.lost_peer
+    return Cause.error
+
+
+def _leave(status: int) -> Never:
+    """Exit without the destructors of torch and its threads, which may wait for peers that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _leave_with_parent() -> None:
+    """Exit when the supervisor is gone, whatever this rank waits for."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(EXIT_TOLD)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()
+
+
+def _redirect_output(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(descriptor, stream.fileno())
+    os.close(descriptor)
+    faulthandler.enable()
+
+
+assert deepspeed  # noqa: S101  # imported here so that the fork server pays for it once
