@@ -18,6 +18,10 @@ from sailor_exp.units import readable_bytes, readable_seconds
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _PLAIN_EVERY_S = 10.0
+_PHASES = ("forward", "backward", "update")
+_LEGEND = """Times: trimmed mean over the steps of the slowest rank, ± half-width of the 95 % interval of batch medians.
+Converged: that interval of the whole step, calibrated, is within the target; otherwise raise sampling.max_steps or
+sampling.budget_s. Memory of one rank: what a part keeps for its backward, and its highest above where it began."""
 _STYLE = {
     Outcome.ok: "green",
     Outcome.oom: "yellow",
@@ -68,7 +72,9 @@ class LiveDisplay:
             self._live.update(self._table())
         elif time.monotonic() - self._said_at > _PLAIN_EVERY_S:
             self._said_at = time.monotonic()
-            self._page.print(f"{_label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False)
+            self._page.print(
+                f"{_label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
+            )
 
     def done(self, cell: int, record: Record, *, reused: bool) -> None:
         """Show how a cell ended."""
@@ -93,73 +99,63 @@ class LiveDisplay:
 
 def _one_line(record: Record) -> str:
     if record.statistics is None:
-        return record.ending.message if record.ending else ""
-    step = record.statistics.step
-    return (
-        f"step {readable_seconds(step.median_s)} median of {record.statistics.steps}, {_spread(step)}{_doubt(record)}"
-    )
+        return _ending(record)
+    statistics = record.statistics
+    step = f"step {readable_seconds(statistics.step.median_s)} {_spread(statistics.relative_half_width)}"
+    return f"{step}, median of {statistics.steps}{_doubt(record)}"
 
 
-def _spread(timing: Timing) -> str:
-    width = timing.relative_half_width
-    return "spread unknown" if width is None else f"±{100 * width:.1f} %"
+def _spread(relative_half_width: float | None) -> str:
+    return "±?" if relative_half_width is None else f"±{100 * relative_half_width:.0f}%"
 
 
 def _doubt(record: Record) -> str:
     statistics = record.statistics
     if statistics is None or statistics.converged:
         return ""
-    return f", not converged to {100 * statistics.target:g} %"
+    return f", not converged to {100 * statistics.target:g}%"
 
 
 def print_results(results: Sequence[Result], page: Console) -> None:
-    """Print the table of results, then each cell that has no number and why, then where the files are."""
-    measured = [result for result in results if result.record.outcome is Outcome.ok]
-    if measured:
-        page.print(_results_table(measured))
-        page.print("Trimmed means of the slowest rank; ± is the half-width of the 95 % interval of batch medians.")
-    for result in measured:
-        if doubt := _doubt(result.record):
-            page.print(
-                f"[yellow]{_label(result.cell)}{doubt}[/]: raise sampling.max_steps or sampling.budget_s",
-                highlight=False,
-            )
+    """Print a table for each model and GPU, where the files are, and each cell that has no number and why."""
+    for title, group in _by_model_and_gpu(results).items():
+        page.print(_results_table(title, group))
+    if any(result.record.statistics for result in results):
+        page.print(_LEGEND, highlight=False)
     for directory in dict.fromkeys(Path(result.cell.profile_dir) for result in results):
-        page.print(f"profiles: {directory}/   records: {records_directory(directory)}/", highlight=False)
+        page.print(
+            f"profiles: {directory}/   records: {records_directory(directory)}/", highlight=False, soft_wrap=True
+        )
     for result in results:
         if result.record.outcome is not Outcome.ok:
-            page.print(_reason(result), highlight=False)
+            page.print(_reason(result), highlight=False, soft_wrap=True)
 
 
-def _results_table(results: Sequence[Result]) -> Table:
-    table = Table(title="seconds and bytes of one rank", title_justify="left")
-    for column in (
-        "model",
-        "gpu",
-        "tp",
-        "mbs",
-        "steps",
-        "part",
-        "forward",
-        "backward",
-        "update",
-        "activations",
-        "peak",
-    ):
-        table.add_column(column, justify="left" if column in {"model", "gpu", "part"} else "right")
+def _by_model_and_gpu(results: Sequence[Result]) -> dict[str, list[Result]]:
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        for row in _rows(result):
+        if result.record.outcome is Outcome.ok:
+            groups.setdefault(f"{result.cell.model.name} on {result.cell.gpu.name}", []).append(result)
+    return groups
+
+
+def _results_table(title: str, results: Sequence[Result]) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for column in ("tp", "mbs", "steps", "converged", "part", *_PHASES, "activations", "peak"):
+        table.add_column(column, justify="left" if column == "part" else "right", no_wrap=True)
+    for result in results:
+        for row in _rows(result.record):
             table.add_row(*row)
         table.add_section()
     return table
 
 
-def _rows(result: Result) -> Iterator[list[str]]:
-    cell, statistics, memory = result.cell, result.record.statistics, result.record.memory
+def _rows(record: Record) -> Iterator[list[str]]:
+    statistics, memory, identity = record.statistics, record.memory, record.identity
     if statistics is None or memory is None:
         return
-    steps = f"{statistics.steps}" if statistics.converged else f"[yellow]{statistics.steps}, not converged[/]"
-    head = [cell.model.name, cell.gpu.name, str(cell.tp), str(cell.mbs), steps]
+    converged = "yes" if statistics.converged else f"[yellow]no, {_spread(statistics.relative_half_width)}[/]"
+    head = [str(identity.tp), str(identity.mbs), str(statistics.steps), converged]
     for kind, phases in statistics.kinds.items():
         counts = memory.kinds[kind]
         peak = max(counts.peak_forward_bytes, counts.peak_backward_bytes, counts.peak_update_bytes)
@@ -169,15 +165,18 @@ def _rows(result: Result) -> Iterator[list[str]]:
 
 
 def _time(timing: Timing) -> str:
-    width = timing.relative_half_width
-    return f"{readable_seconds(timing.value_s)} " + ("± ?" if width is None else f"±{100 * width:3.0f} %")
+    return f"{readable_seconds(timing.value_s)} {_spread(timing.relative_half_width)}"
 
 
 def _reason(result: Result) -> str:
     record = result.record
-    line = f"no number for {_label(result.cell)}: [{_STYLE[record.outcome]}]{record.outcome}[/]"
+    log = f" (log: {record.ending.log})" if record.ending and record.ending.log else ""
+    outcome = f"[{_STYLE[record.outcome]}]{record.outcome}[/]"
+    return f"no number for {_label(result.cell)}: {outcome} {_ending(record)}{log}"
+
+
+def _ending(record: Record) -> str:
     if record.ending is None:
-        return line
-    place = f" in {record.ending.phase}" if record.ending.phase else ""
-    log = f" (log: {record.ending.log})" if record.ending.log else ""
-    return f"{line}{place}: {escape(record.ending.message)}{log}"
+        return ""
+    place = f"in {record.ending.phase}: " if record.ending.phase else ""
+    return escape(f"{place}{record.ending.message}")

@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import os
 import re
-import resource
 import signal
 import sys
 import threading
@@ -24,9 +23,11 @@ import torch.distributed
 from megatron.core import parallel_state
 
 from sailor_exp import profiles
+from sailor_exp.agreement import RankAgreement
 from sailor_exp.config import Cell, Device
 from sailor_exp.device import check_device, facts, rank_device
 from sailor_exp.engine import start_deepspeed
+from sailor_exp.limit import limit_data
 from sailor_exp.messages import Cause, Death, Finished, Measured, Progress
 from sailor_exp.tasks import Task
 from sailor_exp.units import GIB
@@ -35,7 +36,8 @@ EXIT_TOLD = 3
 """Exit status of a rank that ended early and said why."""
 
 _OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory",
+    r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory"
+    r"|Resource temporarily unavailable",
     re.IGNORECASE,
 )
 _LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|NCCL|remote process|Socket", re.IGNORECASE)
@@ -80,10 +82,10 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
 def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     first = task.cells[0]
     voice.progress("joining")
-    _limit_memory(first)
     device = rank_device(first, rank)
     check_device(first, device)
     _join_group(rank, first, task.rendezvous)
+    _limit_memory(first, RankAgreement(device))
     voice.progress("building")
     measuring = profiles.rank_side(first.profile.name)(first, device, voice)
     device_facts = facts(device)
@@ -108,20 +110,15 @@ def _join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
     torch.manual_seed(rank)
 
 
-def _limit_memory(cell: Cell) -> None:
-    """Bound what a rank on a CPU can allocate from here on: gpu.memory_gb beyond interpreter and libraries."""
-    budget = int(cell.gpu.memory_gb * GIB)
+def _limit_memory(cell: Cell, agreement: RankAgreement) -> None:
+    """Bound what a rank on a CPU can allocate from here on: gpu.memory_gb beyond what libraries and threads hold.
+
+    The group talks once before, so that its threads stand: a thread that gets no stack ends nothing, it leaves the
+    peers waiting.
+    """
+    agreement.maximum([0.0])
     if cell.gpu.device is Device.cpu:
-        limit = _data_bytes() + budget
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-
-
-def _data_bytes() -> int:
-    """Private memory that the interpreter and its libraries hold: VmData of proc_pid_status(5)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("/proc/self/status has no VmData")
+        limit_data(int(cell.gpu.memory_gb * GIB))
 
 
 def _tell_and_leave(voice: Voice, error: BaseException) -> Never:

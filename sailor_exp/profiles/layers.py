@@ -1,15 +1,18 @@
 """The `layers` profile in a rank: forward, backward, update and memory of each part of the chain."""
 
+import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-import torch.distributed
 
+from sailor_exp.agreement import RankAgreement
 from sailor_exp.chain import Chain, PartIntervals
 from sailor_exp.clock import Clock, Interval, clock_for
 from sailor_exp.config import Cell, Device, sampling_target
+from sailor_exp.limit import without_limit
 from sailor_exp.memory import MemoryObserver, PartFootprint, StepFootprint
 from sailor_exp.messages import LayersMeasurement, PartBytes, PartSeconds
 from sailor_exp.model import Batch, batch_of
@@ -49,9 +52,23 @@ class LayersProfile:
         steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
-        self._agreement.maximum([0.0])
-        sample(steps.run, self._agreement, rule, Throttled(self._voice).progress)
+        with _no_garbage_collection():
+            self._agreement.maximum([0.0])
+            sample(steps.run, self._agreement, rule, Throttled(self._voice).progress)
         return steps.measurement(device)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector out of the steps: it would stop one rank, and let the others wait."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 class Throttled:
@@ -66,19 +83,6 @@ class Throttled:
         if time.monotonic() - self._said_at >= _REPORT_EVERY_S:
             self._said_at = time.monotonic()
             self._voice.progress(phase, steps)
-
-
-class RankAgreement:
-    """Elementwise maximum over the ranks, through the group that they train in."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def maximum(self, values: Sequence[float]) -> list[float]:
-        """Shape (k,) to (k,); returns when every rank has come."""
-        tensor = torch.tensor(values, dtype=torch.float64, device=self._device)
-        torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
-        return [float(value) for value in tensor.tolist()]
 
 
 class Calibration:
@@ -139,8 +143,10 @@ class _Steps:
         )
 
     def _observed(self) -> list[PartIntervals]:
-        observer = MemoryObserver(self._chain, torch.device(self._batch.tokens.device))
-        intervals, self._footprint = observer.step(self._batch)
+        self._voice.entering("watching memory")
+        with without_limit():
+            observer = MemoryObserver(self._chain, self._batch.tokens.device)
+            intervals, self._footprint = observer.step(self._batch)
         return intervals
 
     def _keep(self, part: PartSeconds, intervals: PartIntervals) -> float:

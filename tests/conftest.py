@@ -1,0 +1,87 @@
+"""Fixtures that run the command lines as a user does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Sweep:
+    """A running `launch.py`, its output, and the ranks that it has started."""
+
+    process: subprocess.Popen[str]
+    output: Path
+    ranks_seen: set[int] = field(default_factory=set)
+
+    def ranks(self) -> list[psutil.Process]:
+        """Processes forked from the fork server, in the order they were started."""
+        try:
+            children = psutil.Process(self.process.pid).children()
+            servers = [child for child in children if any("forkserver" in word for word in child.cmdline())]
+            return sorted((rank for server in servers for rank in server.children()), key=lambda rank: rank.pid)
+        except psutil.NoSuchProcess:
+            return []
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.output.read_text()
+            assert self.process.poll() is None, self.output.read_text()
+            time.sleep(0.05)
+
+    def wait_for_ranks(self, count: int) -> list[psutil.Process]:
+        self.wait_for(lambda: len(self.ranks()) == count)
+        return self.ranks()
+
+    def finish(self, seconds: float = 120) -> str:
+        self.process.wait(timeout=seconds)
+        return self.output.read_text()
+
+
+@pytest.fixture
+def start_sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
+    """Starts `launch.py` with the arguments, in the temporary directory; ends what a test leaves running."""
+    started: list[Sweep] = []
+
+    def start(*arguments: str) -> Sweep:
+        output = tmp_path / f"output{len(started)}.txt"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, str(ROOT / "launch.py"), *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                start_new_session=True,
+            )
+        started.append(Sweep(process, output))
+        return started[-1]
+
+    yield start
+    for sweep in started:
+        if sweep.process.poll() is None:
+            os.killpg(sweep.process.pid, signal.SIGKILL)
+            sweep.process.wait()
+
+
+@pytest.fixture
+def launch(start_sweep: Callable[..., Sweep]) -> Callable[..., tuple[int, str]]:
+    """Runs `launch.py` to its end: exit status and output."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        sweep = start_sweep(*arguments)
+        output = sweep.finish()
+        return sweep.process.returncode, output
+
+    return run
