@@ -27,7 +27,7 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
         super().__init__(config=config)
         windowed = is_layer_window_attention(config.window_size, config.window_attn_skip_freq, layer_number)
         self.window: int | None = config.window_size[0] + 1 if windowed else None
-        self._masks: dict[tuple[int, torch.device], Tensor] = {}
+        self.register_buffer("hidden", None, persistent=False)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
         repeats = query.size(2) // key.size(2)
@@ -44,12 +44,13 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
         raise NotImplementedError
 
     def hidden_from(self, sequence: int, device: torch.device) -> Tensor:
-        """Positions (s, s) that a query must not see: later ones, and those before its window."""
-        if (sequence, device) not in self._masks:
-            distance = torch.arange(sequence, device=device)[:, None] - torch.arange(sequence, device=device)[None, :]
-            hidden = distance < 0
-            self._masks[sequence, device] = hidden if self.window is None else hidden | (distance >= self.window)
-        return self._masks[sequence, device]
+        """Positions (s, s) that a query must not see: later ones, and those before its window. Made once."""
+        if self.hidden is None or self.hidden.size(0) != sequence:
+            position = torch.arange(sequence, device=device)
+            distance = position[:, None] - position[None, :]
+            later = distance < 0
+            self.hidden = later if self.window is None else later | (distance >= self.window)
+        return self.hidden
 
 
 class UnfusedAttention(_CoreAttention):

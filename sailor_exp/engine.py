@@ -25,6 +25,10 @@ class Engine:
         import deepspeed
 
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+        for parameter in part.parameters():
+            # DeepSpeed's bf16 optimizer takes a norm though nothing is clipped, and fails on a rank to which it
+            # attributes no parameter: a part may hold replicated ones alone. The norm's value is used nowhere.
+            parameter.model_parallel = True  # type: ignore[attr-defined]
         self._clock = clock
         self._optimizer = _optimizer(cell, part.parameters())
         self._engine, _, _, _ = deepspeed.initialize(

@@ -1,7 +1,7 @@
 """What a step keeps, and what it reaches at most, part by part.
 
 Activations: saved-tensor hooks see every tensor that autograd keeps for a backward; storages are counted once, and
-parameters not at all. Peaks: CUDA's allocator keeps them; on a CPU every allocation and release that PyTorch's
+what lasts between steps, parameters and masks, not at all. Peaks: CUDA's allocator keeps them; on a CPU every allocation and release that PyTorch's
 allocator reports to the profiler is added up. Neither is derived from a formula.
 """
 
@@ -181,7 +181,8 @@ class MemoryObserver:
         self._kept: dict[str, Footprint] = defaultdict(Footprint)
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
         self._entered: dict[str, Footprint] = defaultdict(Footprint)
-        self._parameters = {p.untyped_storage().data_ptr() for part in chain.parts for p in part.parameters()}
+        lasting = (tensor for part in chain.parts for tensor in (*part.parameters(), *part.buffers()))
+        self._lasting = {tensor.untyped_storage().data_ptr() for tensor in lasting}
         self._phase = ""
 
     def step(self, batch: Batch) -> tuple[list[PartIntervals], StepFootprint]:
@@ -208,7 +209,7 @@ class MemoryObserver:
         self._handed_on[self._phase].add(output if isinstance(output, Tensor) else output[0])
 
     def _pack(self, tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in self._parameters:
+        if tensor.untyped_storage().data_ptr() not in self._lasting:
             self._kept[self._phase].add(tensor)
         return tensor.detach()
 
