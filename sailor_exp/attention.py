@@ -27,6 +27,7 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
         super().__init__(config=config)
         windowed = is_layer_window_attention(config.window_size, config.window_attn_skip_freq, layer_number)
         self.window: int | None = config.window_size[0] + 1 if windowed else None
+        self.hidden: Tensor | None
         self.register_buffer("hidden", None, persistent=False)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -1,8 +1,8 @@
 """What a step keeps, and what it reaches at most, part by part.
 
 Activations: saved-tensor hooks see every tensor that autograd keeps for a backward; storages are counted once, and
-what lasts between steps, parameters and masks, not at all. Peaks: CUDA's allocator keeps them; on a CPU every allocation and release that PyTorch's
-allocator reports to the profiler is added up. Neither is derived from a formula.
+what lasts between steps, parameters and masks, not at all. Peaks: CUDA's allocator keeps them; on a CPU every
+allocation and release that PyTorch's allocator reports to the profiler is added up. Neither comes from a formula.
 """
 
 from collections import defaultdict

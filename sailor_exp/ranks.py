@@ -27,7 +27,7 @@ from sailor_exp.messages import Cause, Death, Finished, Message, Progress
 GRACE_S = 0.5
 """How long the other ranks have to say what they saw, once one has died."""
 
-_PRELOAD = ["__main__", "sailor_exp.worker"]
+_PRELOAD = ["__main__", "sailor_exp.worker", "sailor_exp.profiles.layers"]
 _SERVED = "SAILOR_EXP_DEVICE"
 _TICK_S = 1.0
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import gc
 import os
 import re
 import signal
@@ -66,6 +67,7 @@ class Voice:
 
 def run(rank: int, pipe: Connection, task: Task) -> None:
     """Entry of a rank process. Never returns to its caller's frame with an exception: it tells, and exits."""
+    gc.freeze()  # what the server imported is garbage for nobody: collections need not look at it
     _leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _redirect_output(task.logs[rank])
@@ -84,7 +86,7 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     voice.progress("joining")
     device = rank_device(first, rank)
     check_device(first, device)
-    _join_group(rank, first, task.rendezvous)
+    join_group(rank, first, task.rendezvous)
     _limit_memory(first, RankAgreement(device))
     voice.progress("building")
     measuring = profiles.rank_side(first.profile.name)(first, device, voice)
@@ -93,7 +95,11 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
         voice.send(Measured(cell=index, measurement=measuring.measure(cell, device_facts)))
 
 
-def _join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
+def join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
+    """Make this process the given rank of the cell's group, for torch, DeepSpeed and Megatron-Core alike.
+
+    rendezvous: a file that no other group has used, on a file system that all ranks see.
+    """
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(cell.tp)}
     if cell.gpu.device is Device.cpu:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

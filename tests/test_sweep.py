@@ -95,7 +95,7 @@ def test_a_killed_sweep_leaves_whole_records_and_no_rank_behind(start_sweep, lau
     ranks = sweep.ranks()
     sweep.process.kill()
     sweep.process.wait()
-    gone, alive = psutil.wait_procs(ranks, timeout=10)
+    _, alive = psutil.wait_procs(ranks, timeout=10)
     assert not alive
     whole = records(tmp_path)
     assert whole

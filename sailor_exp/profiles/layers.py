@@ -62,13 +62,11 @@ class LayersProfile:
 def _no_garbage_collection() -> Iterator[None]:
     """Keep Python's collector out of the steps: it would stop one rank, and let the others wait."""
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 class Throttled:

@@ -1,0 +1,37 @@
+"""One cell the way it is usually measured: a process of its own for every rank, under DeepSpeed's launcher.
+
+Started by tests/bench_sweep.py; measures with the same code as a sweep does, so that only the start-up differs.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from sailor_exp.agreement import RankAgreement
+from sailor_exp.device import facts, rank_device
+from sailor_exp.profiles.layers import LayersProfile
+from sailor_exp.worker import join_group
+from tests.cells import cell
+
+
+class Silent:
+    def progress(self, phase: str, steps: int = 0) -> None:
+        pass
+
+    def entering(self, phase: str) -> None:
+        pass
+
+
+def main() -> None:
+    overrides, rendezvous = json.loads(sys.argv[-1])
+    asked, rank = cell(*overrides), int(os.environ["RANK"])
+    device = rank_device(asked, rank)
+    join_group(rank, asked, Path(rendezvous))
+    measurement = LayersProfile(asked, device, Silent()).measure(asked, facts(device))
+    RankAgreement(device).maximum([0.0])
+    assert len(measurement.calibration_s) == asked.sampling.warmup + asked.sampling.max_steps
+
+
+if __name__ == "__main__":
+    main()

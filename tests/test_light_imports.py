@@ -1,0 +1,15 @@
+"""Whatever a login node runs starts at once: it imports nothing that computes."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "deepspeed", "megatron")
+
+
+@pytest.mark.parametrize("module", ["sailor_exp.launching", "hydra_plugins.sailor_exp_launcher.local"])
+def test_supervising_imports_nothing_that_computes(module):
+    program = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
