@@ -20,7 +20,7 @@ from sailor_exp.record import DeviceFacts
 from sailor_exp.sampling import StepTimes, StoppingRule, sample
 
 _REPORT_EVERY_S = 0.2
-_CALIBRATION_SIZE = {Device.cpu: 256, Device.cuda: 1024}
+_CALIBRATION_SIZE = {Device.cpu: 256, Device.cuda: 2048}
 OBSERVED_STEP = 1
 """The second step: the first one creates the optimizer states."""
 
