@@ -106,7 +106,7 @@ def _one_line(record: Record) -> str:
 
 
 def _spread(relative_half_width: float | None) -> str:
-    return "±?" if relative_half_width is None else f"±{100 * relative_half_width:.0f}%"
+    return "±?" if relative_half_width is None else f"±{100 * relative_half_width:.2g}%"
 
 
 def _doubt(record: Record) -> str:
