@@ -58,6 +58,8 @@ def facts(device: torch.device) -> DeviceFacts:
         driver=driver,
         memory_bytes=properties.total_memory,
         clock_mhz={name: _whole(value) for name, value in zip(_CLOCKS, clocks, strict=True)},
+        cuda=torch.version.cuda,
+        nccl=_nccl_version(),
     )
 
 
@@ -67,6 +69,15 @@ def _limit_cuda_memory(cell: Cell, device: torch.device) -> None:
     fraction = cell.gpu.memory_gb * GIB / total
     if fraction < 1.0:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
+def _nccl_version() -> str | None:
+    """Return the version of the NCCL that torch was built with; None for a build without it."""
+    try:
+        version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+    except (AttributeError, RuntimeError):
+        return None
+    return ".".join(str(number) for number in version)
 
 
 def _nvidia_smi(uuid: str, fields: list[str]) -> list[str | None]:

@@ -165,13 +165,15 @@ class Memory(_Frozen):
 
 
 class DeviceFacts(_Frozen):
-    """The device of one rank, as its driver names it; None for what cannot be read."""
+    """The device of one rank, as its driver names it, and the libraries that drive it; None for what is not there."""
 
     name: str
     uuid: str | None
     driver: str | None
     memory_bytes: Count | None
     clock_mhz: dict[str, int | None]
+    cuda: str | None = None
+    nccl: str | None = None
 
 
 class Provenance(_Frozen):

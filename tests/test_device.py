@@ -111,6 +111,7 @@ def test_driver_and_clocks_are_read_where_they_can_be(monkeypatch, tmp_path, one
     found = device.facts(torch.device("cuda", 0))
     assert (found.driver, found.uuid, found.memory_bytes) == ("550.54.15", "GPU-1-2-3", 85 * 10**9)
     assert found.clock_mhz == {"sm": 1980, "memory": 2619, "sm_max": None}
+    assert found.cuda == torch.version.cuda
 
 
 def test_what_cannot_be_read_is_none(monkeypatch, tmp_path, one_gpu):
