@@ -218,7 +218,7 @@ def test_a_profile_file_of_too_few_layers_is_refused(tmp_path: Path) -> None:
         ('{"timing": {"0": [0.1, 0.2]}, "memory": {}}', r"timing, layer 0 is \[0\.1, 0\.2\], where \[forward"),
         ('{"timing": {"first": [1, 1, 1]}, "memory": {}}', "timing has the key 'first'"),
         ('{"timing": {}, "memory": {"0": {"params_floats": 1}}}', "memory, layer 0 has no act_output_floats"),
-        ('{"timing": {"0": ["1", 1, 1]}, "memory": {}}', "layer 0 is the text '1', where a number"),
+        ('{"timing": {"0": ["1", 1, 1]}, "memory": {}}', "timing, layer 0 is the text '1', where a number"),
         ('{"timing": 3, "memory": {}}', "timing is the number 3, where an object is expected"),
     ],
 )
