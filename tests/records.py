@@ -32,7 +32,13 @@ from sailor_exp.record import (
 FORWARD_S = {"embedding": 0.001, "layer": 0.004, "layer_window": 0.003, "final_norm": 0.0005, "head": 0.002}
 """Of one sample at tp 1; backward takes twice as long, an update half as long, the overhead a tenth."""
 
-PARAMETERS = {"embedding": 4_000_000, "layer": 1_000_000, "layer_window": 1_000_000, "final_norm": 256, "head": 2_000_000}
+PARAMETERS = {
+    "embedding": 4_000_000,
+    "layer": 1_000_000,
+    "layer_window": 1_000_000,
+    "final_norm": 256,
+    "head": 2_000_000,
+}
 OUTPUTS = {"embedding": 16_384, "layer": 16_384, "layer_window": 16_384, "final_norm": 16_384, "head": 524_289}
 KEPT = {"embedding": 16_384, "layer": 700_000, "layer_window": 700_000, "final_norm": 32_768, "head": 1_100_000}
 """Elements of one sample at tp 1."""
@@ -167,7 +173,10 @@ def _samples(of: Cell, forward_s: Mapping[str, float], kinds: list[str], steps: 
         PartSamples(
             part=kind,
             kind=kind,
-            **{f"{phase}_s": [[_kind_s(of, forward_s[kind], share)] * count] * of.tp for phase, share in _PHASES.items()},
+            **{
+                f"{phase}_s": [[_kind_s(of, forward_s[kind], share)] * count] * of.tp
+                for phase, share in _PHASES.items()
+            },
         )
         for kind in kinds
     ]

@@ -59,7 +59,7 @@ def test_varuna_leaves_a_cell_without_peak_memory_out_and_says_so(root: Path) ->
 
 def test_varuna_refuses_a_layer_without_peak_memory_at_microbatch_1(root: Path) -> None:
     rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", lambda peaks: peaks["1"]["2"].pop("7"))
-    with pytest.raises(MissingInputError, match="layer 7 at tp=2 mbs=1.*profile=varuna"):
+    with pytest.raises(MissingInputError, match=r"layer 7 at tp=2 mbs=1.*profile=varuna"):
         exported(root, "varuna", 2)
 
 
@@ -100,7 +100,7 @@ def test_a_tp_of_two_digits_is_exported(root: Path, exporter: str, name: str) ->
 @pytest.mark.parametrize("exporter", ["metis", "piper"])
 def test_metis_and_piper_refuse_a_grid_with_a_lost_cell(root: Path, exporter: str) -> None:
     rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"]["2"].pop("4"))
-    with pytest.raises(MissingCellError, match="the cell tp=4 mbs=2: .*tp=4 mbs=2`"):
+    with pytest.raises(MissingCellError, match=r"the cell tp=4 mbs=2: .*tp=4 mbs=2`"):
         exported(root, exporter)
 
 
@@ -191,7 +191,7 @@ def test_galvatron_memory_keeps_the_strategies_it_comes_from(root: Path) -> None
 
 def test_galvatron_names_the_strategy_that_is_not_there(root: Path) -> None:
     rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_1_1"))
-    with pytest.raises(MissingInputError, match="the strategy 1_1_1 is not there.*profile=galvatron"):
+    with pytest.raises(MissingInputError, match=r"the strategy 1_1_1 is not there.*profile=galvatron"):
         exported(root, "galvatron")
 
 

@@ -81,7 +81,7 @@ def test_records_that_must_not_stand_together_are_refused_naming_both(
 
 
 def test_a_record_without_numbers_of_another_gpu_is_refused_too() -> None:
-    with pytest.raises(MixedRecordsError, match="gpu.name=other"):
+    with pytest.raises(MixedRecordsError, match=r"gpu\.name=other"):
         table(unmeasured(cell(*TINY, "gpu.name=other"), Outcome.oom))
 
 
