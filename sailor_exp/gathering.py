@@ -104,12 +104,14 @@ class _Run:
 
     def _export(self, job: GatherConfig) -> None:
         """Write a planner's files from the gathered database."""
-        from sailor_exp.export.inputs import place_of, source_of
+        from sailor_exp.export.inputs import place_of, source_of, unread_files
         from sailor_exp.export.registry import EXPORTERS
 
         if job.exporter.name not in EXPORTERS:
             raise UnknownExporterError(job.exporter.name, [_SAILOR, *_TABLES, *EXPORTERS])
         exporter = EXPORTERS[job.exporter.name]
+        for key in unread_files(job.exporter, exporter):
+            warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
         files = exporter.files(source_of(job, exporter))
         directory = place_of(job).baseline(exporter.planner)
         for name, content in files.items():
@@ -141,11 +143,13 @@ def _gather(job: GatherConfig) -> list[str]:
         raise _nothing_measured(job)
     for warning in found.warnings:
         warnings.warn(warning, stacklevel=2)
-    merged = merge(place_of(job), job.model, found.cells, found.without_numbers())
     print(f"{job.model.name} on {job.gpu.name}, from {profile_dir}/")
     print(coverage.grid(found))
     if found.foreign:
         print("* from a profile file of another tool")
+    if not found.cells:
+        return ["no cell has numbers: nothing was written"]
+    merged = merge(place_of(job), job.model, found.cells, found.without_numbers())
     for difference in merged.differences:
         print(f"llm_info.json changed: {difference}")
     if merged.stayed:

@@ -53,21 +53,20 @@ def merge(
     Raises DamagedFileError, LayerIdsError, LockError or StorageError; the files are then as they were, or each as it
     was or as it shall be where writing itself failed.
     """
-    for path in (place.profile, place.simulator, place.llm_info):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        storage.remove_unfinished(path.parent)
+    paths = (place.llm_info, place.profile, place.simulator)
     with locked(place.lock):
-        profile, simulator, llm_info = (_former(path) for path in (place.profile, place.simulator, place.llm_info))
+        llm_info, profile, simulator = (_former(path) for path in paths)
         spoken_of = {*cells, *without_numbers}
         kept = _former_cells(place, profile, simulator, model, spoken_of)
         times = written_times(_by_mbs(kept | {key: cell.times for key, cell in cells.items()}))
         differences = _merge_memory(place, llm_info, cells)
         models = json_file.objects_in(place.simulator, simulator, place.model)
         simulator[place.model] = {**models, place.gpu: times}
-        for path, content in ((place.llm_info, llm_info), (place.profile, times), (place.simulator, simulator)):
+        for path, content in zip(paths, (llm_info, times, simulator), strict=True):
+            storage.remove_unfinished(path.parent)
             storage.write_whole(path, json_file.bytes_of(content))
     return Merged(
-        paths=(place.profile, place.simulator, place.llm_info),
+        paths=paths,
         differences=tuple(differences),
         stayed=tuple(sorted(kept)),
         memory_tps=frozenset(json_file.by_number(place.llm_info, llm_info.get(place.model, {}), place.model)),

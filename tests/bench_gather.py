@@ -1,8 +1,7 @@
 """How long gathering takes: python tests/bench_gather.py [records ...].
 
-Each size is a directory of records and profile files as a sweep leaves them, of one rank and 24 steps a cell, and
-cells fill a grid of 8 tensor parallel degrees, the rest differ in the device's memory. Every command is a process of
-its own, three times; the fastest counts. Prints seconds, and milliseconds a record.
+Each size is a directory of records and profile files as a sweep leaves them, of one rank and 24 steps a cell. Every
+command is a process of its own, three times; the fastest counts.
 """
 
 import subprocess

@@ -51,10 +51,18 @@ def test_varuna_reads_peak_memory_at_the_tp_of_the_vm(root: Path, vm: int) -> No
 
 
 def test_varuna_leaves_a_cell_without_peak_memory_out_and_says_so(root: Path) -> None:
-    rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", lambda peaks: peaks["8"].pop("2"))
-    with pytest.warns(UserWarning, match="no peak memory at tp=2 mbs=8"):
+    rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", lambda peaks: peaks["8"]["2"].pop("25"))
+    with pytest.warns(UserWarning, match="no peak memory at tp=2 mbs=8 of layer 25: left out"):
         (profile,) = exported(root, "varuna", 2).values()
-    assert {tuple(microbatches) for microbatches in profile.values()} == {("1", "2", "4")}
+    assert {tuple(profile[str(layer)]) for layer in range(25)} == {("1", "2", "4", "8")}
+    assert tuple(profile["25"]) == ("1", "2", "4")
+
+
+def test_varuna_leaves_a_cell_without_times_out_and_says_so(root: Path) -> None:
+    rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"]["4"].pop("1"))
+    with pytest.warns(UserWarning, match="tp=1 mbs=4 was not measured: left out"):
+        (profile,) = exported(root, "varuna", 1).values()
+    assert {tuple(microbatches) for microbatches in profile.values()} == {("1", "2", "8")}
 
 
 def test_varuna_refuses_a_layer_without_peak_memory_at_microbatch_1(root: Path) -> None:

@@ -32,9 +32,9 @@ def test_a_whole_grid_is_gathered_and_the_coverage_printed(tmp_path: Path) -> No
         "      mbs=1  mbs=2",
         "tp=1  ok     ok",
         "tp=2  ok     ok",
+        f"wrote {LLM_INFO}",
         f"wrote {PROFILE}",
         f"wrote {SIMULATOR}",
-        f"wrote {LLM_INFO}",
     ]
     assert list(content(tmp_path / PROFILE)) == ["1", "2"]
 
@@ -57,6 +57,16 @@ def test_out_of_memory_is_a_result_and_no_lack(tmp_path: Path) -> None:
     for tp, outcome in ((1, Outcome.skipped), (2, Outcome.oom)):
         record.write(unmeasured(cell(tp=tp, mbs=2), outcome), tmp_path / TINY)
     assert gather(tmp_path).returncode == 0
+
+
+def test_a_grid_without_any_number_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    record.write(unmeasured(cell(), Outcome.oom), tmp_path / TINY)
+    done = gather(tmp_path)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "sailor of gpt-tiny on CPU: no cell has numbers: nothing was written\n",
+    )
+    assert not (tmp_path / "outputs/export").exists()
 
 
 def test_a_tp_without_microbatch_1_lacks_its_memory(tmp_path: Path) -> None:
@@ -203,6 +213,11 @@ def test_an_extra_file_can_stand_elsewhere_and_is_told_where_it_is_not(
     assert f"python launch.py profile={profile}" in without.stderr
     assert f"exporter.{key}=" in without.stderr
     assert gather(tmp_path, *overrides, f"exporter.{key}={elsewhere}").returncode == 0
+
+
+def test_a_file_that_a_planner_does_not_read_is_warned_of(tmp_path: Path) -> None:
+    done = gather(tmp_path, *lay_out(tmp_path), "exporter=amp", "exporter.network_file=other.json")
+    assert (done.returncode, done.stderr) == (0, "warning: exporter=amp does not read exporter.network_file\n")
 
 
 def test_a_database_that_was_never_gathered_is_told_with_the_command_that_gathers(tmp_path: Path) -> None:

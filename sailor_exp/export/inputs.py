@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sailor_exp import json_file
-from sailor_exp.config import GatherConfig
+from sailor_exp.config import ExporterConfig, GatherConfig
 from sailor_exp.database import Place, load
 from sailor_exp.errors import DamagedFileError, MissingInputError
 from sailor_exp.export.registry import Exporter
@@ -39,6 +39,12 @@ def source_of(config: GatherConfig, exporter: Exporter) -> Source:
         if exporter.network
         else None,
     )
+
+
+def unread_files(given: ExporterConfig, exporter: Exporter) -> list[str]:
+    """Keys of files that are given and that the planner needs nothing of."""
+    read = {"extra_file": exporter.extra, "network_file": exporter.network, "overlap_file": exporter.overlap}
+    return [key for key, needed in read.items() if getattr(given, key) is not None and not needed]
 
 
 def place_of(config: GatherConfig) -> Place:
