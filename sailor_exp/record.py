@@ -264,9 +264,14 @@ def read(path: Path) -> Record:
     Raises RecordError for a file that is damaged, foreign, or of a version that this code does not know.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
-        raise RecordError(path, f"cannot be read as JSON: {error}") from error
+        text = path.read_bytes()
+        content = json.loads(text, parse_constant=_refuse_constant) if text.strip() else None
+    except OSError as error:
+        raise RecordError(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise RecordError(path, f"is not JSON, or was cut off: {error}") from error
+    if content is None:
+        raise RecordError(path, "is empty")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(path, f"is not a {FORMAT}")
     if content.get("version") != VERSION:

@@ -1,5 +1,6 @@
 """Files are written whole or not at all: beside their place, flushed, then renamed over it."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -38,8 +39,9 @@ def write_whole(path: Path, content: bytes) -> None:
 def remove_unfinished(directory: Path) -> None:
     """Remove what writers that were killed an hour ago or longer left behind."""
     for path in directory.glob(f"{_PREFIX}*"):
-        if time.time() - path.stat().st_mtime > _STALE_S:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer is alive, and has just renamed it
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
 
 
 def _umask() -> int:
