@@ -6,14 +6,16 @@ wrong, and nothing was started. 130: interrupted; what was measured is there.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, sweep
-from sailor_exp.config import cell_from, register
+from sailor_exp.config import Cell, cell_from, faults, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
+from sailor_exp.ranks import server
 
 BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -48,13 +50,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     register()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    cells: list[Cell] = []
+
+    def judged(config: DictConfig) -> list[str]:
+        cells.append(cell_from(config))
+        return faults(cells[-1])
+
     try:
-        sys.argv[1:] = command_line.checked(given)
+        sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=judged))
+        _start_importing(given, cells)
         hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="launch")(_run_one)()
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return WRONG
+    except SailorExpError as error:
+        print(error, file=sys.stderr)
+        return BROKEN
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what was measured", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _start_importing(arguments: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Let the ranks' server import while Hydra composes, where this process will measure anything itself."""
+    elsewhere = any(argument.startswith("hydra/launcher=") for argument in arguments)
+    waiting = [cell for cell in cells if not sweep.settled(cell)]
+    if waiting and not elsewhere:
+        server(waiting[0].gpu.device)

@@ -51,6 +51,14 @@ def run(cells: Sequence[Cell], display: Display) -> list[Result]:
     return sweep.results()
 
 
+def settled(cell: Cell) -> bool:
+    """Whether a sweep has nothing to measure for the cell.
+
+    Raises RecordError where the record that is there cannot be read.
+    """
+    return infeasibility(cell) is not None or (not cell.force and _former(cell) is not None)
+
+
 def _packs(cells: Sequence[Cell]) -> list[list[int]]:
     """Places of cells that one process group can measure together, by rising microbatch."""
     packs: dict[str, list[int]] = {}

@@ -10,9 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from records import cell, measured
-
 from sailor_exp import profile_file, record
+from tests.records import cell, measured
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (100, 1_000, 10_000)

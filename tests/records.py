@@ -5,14 +5,10 @@ Legend: T ranks, N steps.
 
 import itertools
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
 from sailor_exp import record
-from sailor_exp.command_line import CONF
-from sailor_exp.config import Cell, GatherConfig, cell_from, gather_from, register
+from sailor_exp.config import Cell
 from sailor_exp.identity import identity_of
 from sailor_exp.layers import kinds_by_layer_id
 from sailor_exp.record import (
@@ -28,6 +24,7 @@ from sailor_exp.record import (
     Statistics,
     Timing,
 )
+from tests import cells
 
 FORWARD_S = {"embedding": 0.001, "layer": 0.004, "layer_window": 0.003, "final_norm": 0.0005, "head": 0.002}
 """Of one sample at tp 1; backward takes twice as long, an update half as long, the overhead a tenth."""
@@ -47,21 +44,9 @@ _PHASES = {"forward": 1.0, "backward": 2.0, "update": 0.5, "overhead": 0.1}
 _BYTES = 4
 
 
-@cache
-def composed(*overrides: str, config_name: str = "launch") -> Cell | GatherConfig:
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(config_name, list(overrides))
-    return cell_from(config) if config_name == "launch" else gather_from(config)
-
-
 def cell(*overrides: str, tp: int = 1, mbs: int = 1) -> Cell:
     """A cell of conf/launch.yaml: `cell("model=opt-350", tp=2)`."""
-    return composed(*overrides, f"tp={tp}", f"mbs={mbs}")
-
-
-def gather_config(*overrides: str) -> GatherConfig:
-    return composed(*overrides, config_name="gather")
+    return cells.cell(*overrides, f"tp={tp}", f"mbs={mbs}")
 
 
 def measured(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import gather_config
 
 from sailor_exp.export.inputs import source_of
 from sailor_exp.export.registry import EXPORTERS
 from sailor_exp.export.source import Source
+from tests.cells import gather_config
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
 PUBLISHED = REFERENCE / "published"

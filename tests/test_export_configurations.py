@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from records import cell, gather_config, measured
-from reference_data import parsed
 
 from sailor_exp.command_line import CONF
 from sailor_exp.config import GpuConfig, ModelConfig, Optimizer, Precision, uneven_split
@@ -17,6 +15,9 @@ from sailor_exp.merging import CellKey
 from sailor_exp.model_states import bytes_per_parameter
 from sailor_exp.network_fit import Fit, Network
 from sailor_exp.table import table_of
+from tests.cells import gather_config
+from tests.records import cell, measured
+from tests.reference_data import parsed
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 GPUS = sorted(path.stem for path in (CONF / "gpu").glob("*.yaml"))

@@ -5,11 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
-from reference_data import PUBLISHED, differing, expected, exported, lay_out, published, source
 
 from sailor_exp.database import MEMORY_KEYS
 from sailor_exp.errors import FitError, LayerIdsError, MissingCellError, MissingInputError
 from sailor_exp.export.registry import EXPORTERS
+from tests.reference_data import PUBLISHED, differing, expected, exported, lay_out, published, source
 
 MIB = 2**20
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import ROOT, gather, start_gather
-from records import cell, measured, unmeasured, write_grid
-from reference_data import lay_out
 
 from sailor_exp import record
 from sailor_exp.record import Outcome
+from tests.commands import ROOT, gather, start_gather
+from tests.records import cell, measured, unmeasured, write_grid
+from tests.reference_data import lay_out
 
 TINY = Path("outputs/gpt-tiny/CPU")
 PROFILE = Path("outputs/export/sailor/Planner/sailor_planner/profiles/gpt-tiny/CPU/profile.json")

@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from records import cell, gather_config, measured
 
 from sailor_exp.database import Place
 from sailor_exp.errors import DamagedFileError, LayerIdsError, LockError
 from sailor_exp.lock import locked
 from sailor_exp.merging import CellKey, CellProfile, Merged, merge
 from sailor_exp.table import table_of
+from tests.cells import gather_config
+from tests.records import cell, measured
 
 TINY = ("model=gpt-tiny",)
 MODEL = gather_config(*TINY).model

@@ -73,7 +73,7 @@ def test_the_slurm_job_is_part_of_the_provenance():
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "cannot be read as JSON"),
+        (b"", "is empty"),
         (b'{"format": "sailor-exp record", "ver', "cannot be read as JSON"),
         (b'{"format": "sailor-exp record", "version": NaN}', "NaN is not a number"),
         (b'{"format": "sailor-exp record", "version": Infinity}', "Infinity is not finite"),

@@ -3,7 +3,6 @@ import json
 from pathlib import Path
 
 import pytest
-from records import FORWARD_S, PARAMETERS, cell, gather_config, measured, unmeasured, write_grid
 
 from sailor_exp import profile_file, record
 from sailor_exp.errors import DamagedFileError, LayerIdsError, MixedRecordsError, RecordError
@@ -12,6 +11,8 @@ from sailor_exp.merging import CellKey
 from sailor_exp.profile_file import MEMORY_KEYS
 from sailor_exp.record import Outcome
 from sailor_exp.table import State, Table, table_of
+from tests.cells import gather_config
+from tests.records import FORWARD_S, PARAMETERS, cell, measured, unmeasured, write_grid
 
 TINY = ("model=gpt-tiny",)
 

@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import gather
-from records import FORWARD_S, cell, measured, unmeasured, write_grid
 
 from sailor_exp import tidy
 from sailor_exp.errors import MissingPackageError
 from sailor_exp.record import Outcome
+from tests.commands import gather
+from tests.records import FORWARD_S, cell, measured, unmeasured, write_grid
 
 RECORDS = [
     (Path("ok.json"), measured(cell(tp=2, mbs=4), commit="abc", torch="2.9.0", steps=7)),
