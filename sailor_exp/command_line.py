@@ -6,13 +6,14 @@ is composed by itself, then every cell of the grid, and nothing is written.
 
 import difflib
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -72,7 +73,7 @@ def _with_quoted_choice(argument: str) -> str:
     group, equals, choices = argument.partition("=")
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return argument
-    return f"{group}=" + ",".join(f"'{choice}'" if choice.isdigit() else choice for choice in choices.split(","))
+    return f"{group}=" + re.sub(r"(?<![\w'\".-])(\d+)(?![\w'\".-])", r"'\1'", choices)
 
 
 class _Check:
@@ -101,7 +102,9 @@ class _Check:
                 parsed.append(parser.parse_override(override))
             except HydraException as error:
                 self._found.append(f"{override}: {_first_line(error)}")
-        return parsed
+        unusable = {override.input_line: _unusable(override) for override in parsed}
+        self._found += [f"{given}: {reason}" for given, reason in unusable.items() if reason]
+        return [override for override in parsed if not unusable[override.input_line]]
 
     def _values(self, override: Override) -> list[str]:
         if not override.is_sweep_override():
@@ -116,7 +119,7 @@ class _Check:
             return True
         try:
             compose(self._command.config_name, [*chosen, override])
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             self._found.append(self._explained(override, error))
             return False
         return True
@@ -138,7 +141,7 @@ class _Check:
             for values in itertools.product(*axes):
                 config.merge_with_dotlist(list(values))
                 found += self._command.faults(config)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             found.append(f"{' '.join(choice)}: {_first_line(error.__cause__ or error)}")
         return found
 
@@ -157,6 +160,17 @@ class _Check:
         known = _keys(compose(self._command.config_name))
         near = difflib.get_close_matches(key, known, n=1)
         return f" Did you mean {near[0]}?" if near else ""
+
+
+def _unusable(override: Override) -> str | None:
+    """Why an override that Hydra takes cannot be meant here; None for one that can."""
+    if override.is_delete():
+        return "no key can be taken away: each has a reader"
+    if (override.is_add() or override.is_force_add()) and not override.key_or_group.startswith("hydra"):
+        return "a key that is not there is read by nothing: leave out the +"
+    if isinstance(override.value(), Glob):
+        return "name the choices: glob is not supported here"
+    return None
 
 
 def _chooses_a_group(override: Override) -> bool:

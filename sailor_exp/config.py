@@ -4,6 +4,9 @@
 at the entry point. `faults` and `infeasibility` judge a cell without starting anything.
 """
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -242,6 +245,15 @@ def gather_faults(gather: GatherConfig) -> list[str]:
     return found
 
 
+def grid_faults(cells: Sequence[Cell]) -> list[str]:
+    """Faults of all cells of a grid, each once, and of the grid as a whole."""
+    found = [fault for cell in cells for fault in faults(cell)]
+    devices = sorted({cell.gpu.device.value for cell in cells})
+    if len(devices) > 1:
+        found.append(f"a sweep measures one kind of device; this one has {' and '.join(devices)}: use two commands")
+    return list(dict.fromkeys(found))
+
+
 def infeasibility(cell: Cell) -> str | None:
     """Why this architecture cannot be split tp ways, or None. An outcome of the cell, not a fault of the user."""
     return uneven_split(cell.model, cell.tp)
@@ -330,12 +342,16 @@ def _window_faults(model: ModelConfig) -> list[str]:
 
 def _gpu_faults(gpu: GpuConfig) -> list[str]:
     found = []
-    if gpu.memory_gb <= 0:
-        found.append(f"gpu.memory_gb={gpu.memory_gb} must be above 0")
+    if not (math.isfinite(gpu.memory_gb) and gpu.memory_gb > 0):
+        found.append(f"gpu.memory_gb={gpu.memory_gb} must be a number above 0")
     if "/" in gpu.name or not gpu.name:
         found.append(f"gpu.name={gpu.name!r} must be a file name: it stands in paths")
     if gpu.device is Device.cpu and gpu.backend is Backend.nccl:
         found.append("gpu.backend=nccl needs gpu.device=cuda; with cpu use gloo")
+    try:
+        re.compile(gpu.device_name or "")
+    except re.error as error:
+        found.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
     return found
 
 
@@ -356,7 +372,11 @@ def _sampling_faults(cell: Cell) -> list[str]:
         "sampling.budget_s": sampling.budget_s,
         "stall_s": cell.stall_s,
     }
-    found += [f"{key}={value} must be above 0" for key, value in positive.items() if value is not None and value <= 0]
+    found += [
+        f"{key}={value} must be a number above 0"
+        for key, value in positive.items()
+        if value is not None and not (math.isfinite(value) and value > 0)
+    ]
     return found
 
 

@@ -1,5 +1,6 @@
 """Shows a sweep while it runs, and its results at the end."""
 
+import platform
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sailor_exp.config import Cell
+from sailor_exp.provenance import package_versions
 from sailor_exp.record import Outcome, Record, Timing, records_directory
 from sailor_exp.sweep import Result
 from sailor_exp.units import readable_bytes, readable_seconds
@@ -20,8 +22,9 @@ _WIDTH_WITHOUT_TERMINAL = 120
 _PLAIN_EVERY_S = 10.0
 _PHASES = ("forward", "backward", "update")
 _LEGEND = """Times: trimmed mean over the steps of the slowest rank, ± half-width of the 95 % interval of batch medians.
-Converged: that interval of the whole step, calibrated, is within the target; otherwise raise sampling.max_steps or
-sampling.budget_s. Memory of one rank: what a part keeps for its backward, and its highest above where it began."""
+Converged: that interval of the whole step, calibrated, is within the target; otherwise the same command with a larger
+sampling.max_steps or sampling.budget_s measures again. Memory of one rank: what a part keeps for its backward, and
+its highest above where it began."""
 _STYLE = {
     Outcome.ok: "green",
     Outcome.oom: "yellow",
@@ -78,7 +81,7 @@ class LiveDisplay:
 
     def done(self, cell: int, record: Record, *, reused: bool) -> None:
         """Show how a cell ended."""
-        note = " (was there)" if reused else ""
+        note = f" (was there{_made_elsewhere(record)})" if reused else ""
         self._states[cell] = f"[{_STYLE[record.outcome]}]{record.outcome}[/]{note}"
         self._details[cell] = _one_line(record)
         if self._live is not None:
@@ -95,6 +98,14 @@ class LiveDisplay:
         for cell, state, detail in zip(self._cells, self._states, self._details, strict=True):
             table.add_row(cell.model.name, cell.gpu.name, str(cell.tp), str(cell.mbs), state, detail)
         return table
+
+
+def _made_elsewhere(record: Record) -> str:
+    """What of a record that is used again differs from what would measure now."""
+    made, here = record.provenance, {**package_versions(), "host": platform.node()}
+    there = {**made.versions, "host": made.host}
+    other = [name for name in here if there.get(name) != here[name]]
+    return f", made with another {', '.join(other)}: force=true measures again" if other else ""
 
 
 def _one_line(record: Record) -> str:

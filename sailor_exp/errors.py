@@ -40,6 +40,48 @@ class DeviceMismatchError(SailorExpError):
         )
 
 
+class TooFewDevicesError(SailorExpError):
+    """There are fewer devices than ranks."""
+
+    def __init__(self, *, asked: int, visible: int) -> None:
+        self.asked = asked
+        self.visible = visible
+        super().__init__(
+            f"tp={asked} needs {asked} CUDA devices; {visible} are visible. Lower tp, or run where they are."
+        )
+
+
+class RefusedError(SailorExpError):
+    """The machine is not what was asked for: no cell can be measured on it."""
+
+
+class InheritedCudaError(SailorExpError):
+    """A library that the fork server imported has made a CUDA context, which no rank can use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a library created a CUDA context when it was imported, before the rank was forked. "
+            "Upgrade deepspeed, or take out what probes the GPU on import (Transformer Engine, Apex)."
+        )
+
+
+class UpdateSkippedError(SailorExpError):
+    """DeepSpeed skipped an update: there is no time to take."""
+
+    def __init__(self) -> None:
+        super().__init__("a gradient was not finite, and DeepSpeed skipped the update")
+
+
+class RankStartError(SailorExpError):
+    """The server that ranks are forked from did not start."""
+
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+        super().__init__(
+            f"ranks cannot be started ({reason!r}): a library may not load. Try: python -c 'import sailor_exp.worker'"
+        )
+
+
 class StorageError(SailorExpError):
     """A result could not be written; what was there before is untouched."""
 

@@ -4,6 +4,7 @@
 wrong, and nothing was started. 130: interrupted; what was measured is there.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, sweep
-from sailor_exp.config import Cell, cell_from, faults, register
+from sailor_exp.config import Cell, cell_from, faults, grid_faults, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.ranks import server
@@ -29,14 +30,24 @@ def _run_grid(configs: Sequence[DictConfig]) -> list[str]:
     cells = [cell_from(config) for config in configs]
     page = console()
     try:
+        _refuse(grid_faults(cells))
         with LiveDisplay(cells, page) as display:
             results = sweep.run(cells, display)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(WRONG) from error
     except SailorExpError as error:
         raise SystemExit(str(error)) from error
     print_results(results, page)
     if any(result.record.outcome.broken for result in results):
         raise SystemExit(BROKEN)
     return [result.record.outcome.value for result in results]
+
+
+def _refuse(found: Sequence[str]) -> None:
+    """Raise ConfigurationError for faults: the check of the command line does not see every way to compose."""
+    if found:
+        raise ConfigurationError(found)
 
 
 def _run_one(config: DictConfig) -> str:
@@ -57,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return faults(cells[-1])
 
     try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=judged))
+        _refuse(grid_faults(cells))
         _start_importing(given, cells)
         hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="launch")(_run_one)()
     except ConfigurationError as error:

@@ -50,6 +50,28 @@ def write(record: Record, profile_dir: Path) -> Path:
     return path
 
 
+def keep(record: Record, profile_dir: Path) -> None:
+    """Write the file unless it was made from this very record: one of another identity has the same name."""
+    if _made_from(profile_dir / file_name(record)) != record.file_name:
+        write(record, profile_dir)
+
+
+def discard(record: Record, profile_dir: Path) -> None:
+    """Remove the file that was made from the former record of a cell, now that the cell has no numbers."""
+    path = profile_dir / file_name(record)
+    if _made_from(path) == record.file_name:
+        path.unlink()
+
+
+def _made_from(path: Path) -> str | None:
+    """Name of the record that a file was made from; None for one that is not there, damaged, or another tool's."""
+    try:
+        made_from = json_file.read_object(path).get("record")
+    except (FileNotFoundError, DamagedFileError):
+        return None
+    return str(made_from)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProfileFile:
     """A profile file of a directory: its cell, and the record that it was made from where it names one."""

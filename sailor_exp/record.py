@@ -19,14 +19,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sailor_exp.errors import RecordError
-from sailor_exp.storage import write_whole
+from sailor_exp.storage import make_directory, remove_unfinished, write_whole
 
 FORMAT: Final = "sailor-exp record"
 VERSION: Final = 1
 METHOD = 1
 """What the timers bracket. Raised when the same identity would no longer give the same numbers."""
-
-PHASES = ("forward", "backward", "update")
 
 
 class Outcome(StrEnum):
@@ -243,6 +241,17 @@ def file_name(identity: Identity) -> str:
 def records_directory(profile_dir: Path) -> Path:
     """Where the records of a profile directory lie."""
     return profile_dir / "records"
+
+
+def prepare(profile_dir: Path) -> None:
+    """Make the directories of a sweep, and clear what writers that were killed left in them.
+
+    Raises StorageError before anything is measured that could not be kept.
+    """
+    records = records_directory(profile_dir)
+    for directory in (profile_dir, records, records / "superseded", profile_dir / "logs"):
+        make_directory(directory)
+        remove_unfinished(directory)
 
 
 def write(record: Record, profile_dir: Path) -> Path:

@@ -17,8 +17,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises StorageError.
     """
+    make_directory(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     except OSError as error:
         raise StorageError(path, error) from error
@@ -34,6 +34,14 @@ def write_whole(path: Path, content: bytes) -> None:
         raise StorageError(path, error) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, unless they are there. Raises StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(path, error) from error
 
 
 def remove_unfinished(directory: Path) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from sailor_exp import profile_file, provenance, record, storage
-from sailor_exp.config import Cell, infeasibility
+from sailor_exp import profile_file, provenance, record
+from sailor_exp.config import Cell, infeasibility, sampling_target
+from sailor_exp.errors import RefusedError
 from sailor_exp.identity import identity_of
 from sailor_exp.messages import Cause, LayersMeasurement, Measured, Message, Progress
 from sailor_exp.ranks import GroupEnd, RankGroup, server, tail
@@ -41,14 +42,18 @@ class Result:
 
 
 def run(cells: Sequence[Cell], display: Display) -> list[Result]:
-    """Measure cells, in the order of their packs; results in the order given.
+    """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
 
-    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read.
+    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
+    RankStartError and RefusedError where no rank can run here.
     """
     sweep = _Sweep(cells, display)
     for pack in _packs(cells):
         sweep.run_pack(pack)
-    return sweep.results()
+    results = sweep.results()
+    for place in sweep.repeated():
+        display.done(place, results[place].record, reused=True)
+    return results
 
 
 def settled(cell: Cell) -> bool:
@@ -60,10 +65,11 @@ def settled(cell: Cell) -> bool:
 
 
 def _packs(cells: Sequence[Cell]) -> list[list[int]]:
-    """Places of cells that one process group can measure together, by rising microbatch."""
+    """Places of cells that one process group can measure together, by rising microbatch; of equal cells the first."""
     packs: dict[str, list[int]] = {}
-    for place, cell in enumerate(cells):
-        packs.setdefault(repr(replace(cell, mbs=0)), []).append(place)
+    first = {repr(cell): place for place, cell in reversed(list(enumerate(cells)))}
+    for place in sorted(first.values()):
+        packs.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
     return [sorted(pack, key=lambda place: cells[place].mbs) for pack in packs.values()]
 
 
@@ -81,11 +87,16 @@ class _Sweep:
         self._display = display
         self._results: dict[int, Result] = {}
         self._started_at = provenance.now()
-        for directory in {record.records_directory(Path(cell.profile_dir)) for cell in cells}:
-            storage.remove_unfinished(directory)
+        for directory in {Path(cell.profile_dir) for cell in cells}:
+            record.prepare(directory)
 
     def results(self) -> list[Result]:
-        return [self._results[place] for place in range(len(self._cells))]
+        by_cell = {repr(result.cell): result for result in self._results.values()}
+        return [by_cell[repr(cell)] for cell in self._cells]
+
+    def repeated(self) -> list[int]:
+        """Places of cells that stand in the grid before."""
+        return [place for place in range(len(self._cells)) if place not in self._results]
 
     def run_pack(self, pack: Sequence[int]) -> None:
         """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
@@ -101,8 +112,13 @@ class _Sweep:
         if (reason := infeasibility(cell)) is not None:
             self._finish(place, Outcome.infeasible, Ending(message=reason))
         elif not cell.force and (former := _former(cell)) is not None:
-            self._results[place] = Result(cell=cell, record=former, reused=True)
-            self._display.done(place, former, reused=True)
+            if former.outcome is Outcome.ok:
+                profile_file.keep(former, Path(cell.profile_dir))
+            self._reuse(place, former)
+
+    def _reuse(self, place: int, former: Record) -> None:
+        self._results[place] = Result(cell=self._cells[place], record=former, reused=True)
+        self._display.done(place, former, reused=True)
 
     def _skip_after_oom(self, pack: Sequence[int]) -> None:
         out_of_memory = [
@@ -137,9 +153,12 @@ class _Sweep:
             group = RankGroup(server(cells[0].gpu.device), cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
             task = Task(cells=cells, rendezvous=Path(directory) / "rendezvous", logs=logs)
             end = group.run(run_rank, task)
+        if end is not None and end.death.cause is Cause.refused:
+            _remove(logs)
+            raise RefusedError(end.death.message)
         if end is None:
             _remove(logs)
-        else:
+        elif state.complete < len(places):
             self._finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
 
     def _finish_measured(self, place: int, by_rank: dict[int, LayersMeasurement]) -> None:
@@ -171,6 +190,10 @@ class _Sweep:
             samples=None,
             provenance=self._provenance(cell, []),
         )
+        if (former := _record_of(cell)) is not None and _says_the_same(former, unmeasured):
+            self._reuse(place, former)
+            return
+        profile_file.discard(unmeasured, Path(cell.profile_dir))
         self._keep(place, unmeasured)
 
     def _keep(self, place: int, made: Record) -> None:
@@ -184,12 +207,32 @@ class _Sweep:
 
 
 def _former(cell: Cell) -> Record | None:
-    """Return the record that settles the cell already: a measurement, or out of memory."""
-    path = record.records_directory(Path(cell.profile_dir)) / record.file_name(identity_of(cell))
-    if not path.exists():
+    """Return the record that settles the cell already: out of memory, or a measurement as good as is asked for."""
+    former = _record_of(cell)
+    if former is None or former.outcome not in {Outcome.ok, Outcome.oom}:
         return None
-    former = record.read(path)
-    return former if former.outcome in {Outcome.ok, Outcome.oom} else None
+    return former if former.statistics is None or _good_enough(former, cell) else None
+
+
+def _record_of(cell: Cell) -> Record | None:
+    path = record.records_directory(Path(cell.profile_dir)) / record.file_name(identity_of(cell))
+    return record.read(path) if path.exists() else None
+
+
+def _good_enough(former: Record, cell: Cell) -> bool:
+    """Whether a measurement is within the asked interval, or was given as much as is asked to get there."""
+    asked, given = cell.sampling, former.provenance.sampling
+    width = former.statistics.relative_half_width if former.statistics else None
+    if width is not None and width <= sampling_target(cell):
+        return True
+    limits = (given["max_steps"] >= asked.max_steps, given["budget_s"] >= asked.budget_s)
+    return all(limits) and bool(given["target"] <= sampling_target(cell))
+
+
+def _says_the_same(former: Record, now: Record) -> bool:
+    """Whether an outcome that took no ranks is on disk already, to the word."""
+    taken_without_ranks = now.outcome in {Outcome.infeasible, Outcome.skipped}
+    return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)
 
 
 def _logs(cell: Cell) -> list[Path]:
