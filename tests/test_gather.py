@@ -100,7 +100,7 @@ def broken_record(directory: Path, text: str) -> Path:
     [
         (lambda text: text[: len(text) // 2], "is not JSON, or was cut off"),
         (lambda _: "", "is empty"),
-        (lambda text: text.replace("0.004", "NaN", 1), "NaN is not a number"),
+        (lambda text: text.replace("0.004", "NaN", 1), "holds what no record may: NaN is not a number"),
         (lambda text: text.replace('"version": 1', '"version": 2'), "has version 2; this code reads version 1"),
         (lambda _: '{"timing": {}}', "is not a sailor-exp record"),
     ],
