@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from sailor_exp.advice import advice_of
 from sailor_exp.config import GatherConfig
 from sailor_exp.merging import CellKey, Merged
 from sailor_exp.table import State, Table
@@ -39,12 +40,7 @@ def _told(cells: Iterable[tuple[CellKey, State]]) -> str:
 
 
 def _command(config: GatherConfig, cells: Iterable[CellKey]) -> str:
-    cells = list(cells)
-    tps, microbatches = sorted({key.tp for key in cells}), sorted({key.mbs for key in cells})
-    return (
-        f"Measure with `python launch.py -m model={config.model.name.lower()} gpu={config.gpu.name.lower()} "
-        f"tp={_list(tps)} mbs={_list(microbatches)}`"
-    )
+    return f"Measure with `{advice_of(config).measure(cells)}`"
 
 
 def _list(numbers: Iterable[int]) -> str:

@@ -88,14 +88,14 @@ class Database:
     memory_path: Path
 
 
-def load(place: Place, model: ModelConfig) -> Database:
+def load(place: Place, model: ModelConfig, command: str) -> Database:
     """Read what was gathered of a model and GPU: profile.json, or the simulator's file where there is none.
 
-    Raises MissingInputError where nothing was gathered, DamagedFileError, and LayerIdsError where the layer ids are
-    not those of the configured model.
+    `command` is the one that gathers it, for a message. Raises MissingInputError where nothing was gathered,
+    DamagedFileError, and LayerIdsError where the layer ids are not those of the configured model.
     """
-    times_path, times = _times_content(place)
-    memory_path, memory = place.llm_info, _model_memory(place)
+    times_path, times = _times_content(place, command)
+    memory_path, memory = place.llm_info, _model_memory(place, command)
     return Database(
         times=_checked_times(times_path, times, model),
         memory=_checked_memory(memory_path, memory, model),
@@ -131,7 +131,7 @@ def written_times(times: Mapping[int, Mapping[int, LayerTimes]]) -> dict[str, An
     }
 
 
-def _times_content(place: Place) -> tuple[Path, dict[str, Any]]:
+def _times_content(place: Place, command: str) -> tuple[Path, dict[str, Any]]:
     try:
         return place.profile, json_file.read_object(place.profile)
     except FileNotFoundError:
@@ -142,23 +142,22 @@ def _times_content(place: Place) -> tuple[Path, dict[str, Any]]:
         shared = {}
     content = json_file.objects_in(place.simulator, shared, place.model, place.gpu)
     if not content:
-        raise _not_gathered(place, place.profile, "the gathered profile")
+        raise _not_gathered(place.profile, "the gathered profile", command)
     return place.simulator, content
 
 
-def _model_memory(place: Place) -> dict[str, Any]:
+def _model_memory(place: Place, command: str) -> dict[str, Any]:
     try:
         shared = json_file.read_object(place.llm_info)
     except FileNotFoundError as error:
-        raise _not_gathered(place, place.llm_info, "the gathered memory") from error
+        raise _not_gathered(place.llm_info, "the gathered memory", command) from error
     content = json_file.objects_in(place.llm_info, shared, place.model)
     if not content:
-        raise _not_gathered(place, place.llm_info, f"the entry {place.model}")
+        raise _not_gathered(place.llm_info, f"the entry {place.model}", command)
     return content
 
 
-def _not_gathered(place: Place, path: Path, what: str) -> MissingInputError:
-    command = f"python gather.py model={place.model.lower()} gpu={place.gpu.lower()} exporter=sailor"
+def _not_gathered(path: Path, what: str, command: str) -> MissingInputError:
     return MissingInputError(path, what=what, command=command, key="export_root")
 
 

@@ -1,7 +1,7 @@
 """The command `gather.py`: from records to the gathered database, and from that to the planners' files.
 
 0: done, and nothing that a reader needs is missing. 1: something needed is missing or cannot be used; it is named,
-and the rest was done. 2: the command was wrong, and nothing was started.
+and the rest was done. 2: the command was wrong, and nothing was started. 130: interrupted.
 """
 
 import sys
@@ -14,10 +14,11 @@ import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, storage
+from sailor_exp.advice import advice_of
 from sailor_exp.config import GatherConfig, VmConfig, gather_from, register
 from sailor_exp.errors import ConfigurationError, NothingMeasuredError, SailorExpError, UnknownExporterError
 
-LACKING, WRONG = 1, 2
+LACKING, WRONG, INTERRUPTED = 1, 2, 130
 
 _SAILOR = "sailor"
 _TABLES = ("csv", "parquet")
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return WRONG
+    except KeyboardInterrupt:
+        print("interrupted; every file is as it was or as it should be", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
@@ -173,8 +177,7 @@ def _write_table(job: GatherConfig) -> None:
 
 
 def _nothing_measured(job: GatherConfig) -> NothingMeasuredError:
-    model, gpu = job.model.name.lower(), job.gpu.name.lower()
-    command = f"python launch.py -m model={model} gpu={gpu} tp=1,2,4 mbs=1,2,4,8"
+    command = advice_of(job).measure([(tp, mbs) for tp in (1, 2, 4) for mbs in (1, 2, 4, 8)])
     return NothingMeasuredError(Path(job.profile_dir), model=job.model.name, gpu=job.gpu.name, command=command)
 
 

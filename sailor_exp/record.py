@@ -277,8 +277,10 @@ def read(path: Path) -> Record:
         content = json.loads(text, parse_constant=_refuse_constant) if text.strip() else None
     except OSError as error:
         raise RecordError(path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(path, f"is not JSON, or was cut off: {error}") from error
+    except ValueError as error:
+        raise RecordError(path, f"holds what no record may: {error}") from error
     if content is None:
         raise RecordError(path, "is empty")
     if not isinstance(content, dict) or content.get("format") != FORMAT:

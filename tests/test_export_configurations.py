@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sailor_exp.advice import Advice
 from sailor_exp.command_line import CONF
 from sailor_exp.config import GpuConfig, ModelConfig, Optimizer, Precision, uneven_split
 from sailor_exp.database import Database
@@ -55,6 +56,7 @@ def source(model: ModelConfig, gpu: GpuConfig, vm: int, of: Database) -> Source:
     return Source(
         model=model,
         gpu=gpu.name,
+        advice=Advice(model=model.name, gpu=gpu.name, vm=vm),
         gpu_memory_bytes=int(gpu.memory_gb * 2**30),
         gpus_per_vm=vm,
         bytes_per_parameter=20,

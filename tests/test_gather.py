@@ -48,7 +48,7 @@ def test_cells_without_numbers_are_told_and_what_a_reader_lacks_is_named(tmp_pat
     assert "      mbs=1   mbs=2  mbs=4\ntp=1  failed  oom    skipped\ntp=2  ok      ok     missing\n" in done.stdout
     assert "the simulator takes tp=1 mbs=1 (failed), tp=2 mbs=4 (missing) for 0 s" in done.stderr
     assert "llm_info.json has no tp=1, which Sailor's readers need" in done.stderr
-    assert "python launch.py -m model=gpt-tiny gpu=cpu tp=1,2 mbs=1,4" in done.stderr
+    assert "python launch.py -m model=gpt-tiny gpu=cpu vm=4 tp=1,2 mbs=1,4" in done.stderr
     assert list(content(tmp_path / PROFILE)["2"]) == ["2"]
 
 
@@ -100,7 +100,7 @@ def broken_record(directory: Path, text: str) -> Path:
     [
         (lambda text: text[: len(text) // 2], "is not JSON, or was cut off"),
         (lambda _: "", "is empty"),
-        (lambda text: text.replace("0.004", "NaN", 1), "NaN is not a number"),
+        (lambda text: text.replace("0.004", "NaN", 1), "holds what no record may: NaN is not a number"),
         (lambda text: text.replace('"version": 1', '"version": 2'), "has version 2; this code reads version 1"),
         (lambda _: '{"timing": {}}', "is not a sailor-exp record"),
     ],
@@ -188,7 +188,7 @@ def test_what_one_exporter_lacks_does_not_stop_the_others(tmp_path: Path) -> Non
     done = gather(tmp_path, "-m", *overrides, "exporter=varuna,amp")
     assert done.returncode == 1
     assert f"{extra}: the varuna profile is not there" in done.stderr
-    assert "`python launch.py profile=varuna model=opt-350 gpu=a100-40` makes it" in done.stderr
+    assert "`python launch.py profile=varuna model=opt-350 gpu=a100-40 vm=4` makes it" in done.stderr
     assert "exporter.extra_file=... names another file" in done.stderr
     assert (tmp_path / "export/sailor/Planner/baselines/AMP/profiles/OPT-350/A100-40/profile_4.npy").exists()
 
@@ -224,7 +224,7 @@ def test_a_database_that_was_never_gathered_is_told_with_the_command_that_gather
     done = gather(tmp_path, "exporter=amp")
     assert done.returncode == 1
     assert f"{PROFILE}: the gathered profile is not there" in done.stderr
-    assert "`python gather.py model=gpt-tiny gpu=cpu exporter=sailor` makes it" in done.stderr
+    assert "`python gather.py model=gpt-tiny gpu=cpu` makes it" in done.stderr
 
 
 def test_faults_of_the_command_line_are_told_all_at_once_and_nothing_is_started(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def _overlap(source: Source) -> float:
         raise MissingInputError(
             overlap.path,
             what=f"{source.gpu}.{source.gpus_per_vm}",
-            command=f"{overlap.command} vm={source.gpus_per_vm}",
+            command=overlap.command,
             key="exporter.overlap_file",
         )
     if coefficient < 1:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sailor_exp import json_file
+from sailor_exp.advice import advice_of
 from sailor_exp.config import ExporterConfig, GatherConfig
 from sailor_exp.database import Place, load
 from sailor_exp.errors import DamagedFileError, MissingInputError
@@ -26,11 +27,12 @@ def source_of(config: GatherConfig, exporter: Exporter) -> Source:
     return Source(
         model=config.model,
         gpu=config.gpu.name,
+        advice=advice_of(config),
         gpu_memory_bytes=int(config.gpu.memory_gb * GIB),
         gpus_per_vm=config.vm.gpus,
         bytes_per_parameter=bytes_per_parameter(config.precision, config.optimizer),
         max_nodes=given.max_nodes,
-        database=load(place_of(config), config.model),
+        database=load(place_of(config), config.model, advice_of(config).gather()),
         peaks=_extra(config, _peaks) if exporter.extra == "varuna" else None,
         activations=_extra(config, _activations) if exporter.extra == "oobleck" else None,
         strategies=_extra(config, _strategies) if exporter.extra == "galvatron" else None,
@@ -52,13 +54,6 @@ def place_of(config: GatherConfig) -> Place:
     return Place(root=Path(config.export_root), model=config.model.name, gpu=config.gpu.name)
 
 
-def command_of(config: GatherConfig, profile: str) -> str:
-    """Return the command that measures a profile of the configured model, GPU and machine."""
-    if profile in {"network", "overlap"}:
-        return f"python launch.py profile={profile} gpu={config.gpu.name.lower()}"
-    return f"python launch.py profile={profile} model={config.model.name.lower()} gpu={config.gpu.name.lower()}"
-
-
 def _extra(config: GatherConfig, read: Callable[[Path, str], _Read]) -> _Read:
     return _read(config.exporter.extra_file, config.exporter.name, config, read, key="exporter.extra_file")
 
@@ -66,7 +61,7 @@ def _extra(config: GatherConfig, read: Callable[[Path, str], _Read]) -> _Read:
 def _read(
     file: str | None, profile: str, config: GatherConfig, read: Callable[[Path, str], _Read], key: str | None = None
 ) -> _Read:
-    command = command_of(config, profile)
+    command = advice_of(config).profile(profile)
     key = key or f"exporter.{profile}_file"
     path = Path(file or f"({key} is not given)")
     try:

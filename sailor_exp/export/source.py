@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from sailor_exp.advice import Advice
 from sailor_exp.config import ModelConfig
 from sailor_exp.database import Database, LayerMemory, LayerTimes
 from sailor_exp.errors import MissingCellError, MissingInputError
@@ -57,6 +58,7 @@ class Source:
 
     model: ModelConfig
     gpu: str
+    advice: Advice
     gpu_memory_bytes: int
     gpus_per_vm: int
     bytes_per_parameter: int
@@ -128,21 +130,14 @@ class Source:
         return MissingInputError(
             present(self.network).path,
             what=f"{scope}.{self.gpu}.{count}",
-            command=f"python launch.py profile=network gpu={self.gpu.lower()} vm={self.gpus_per_vm}",
+            command=self.advice.profile("network"),
             key="exporter.network_file",
         )
 
     def _missing(self, path: Path, cells: Iterable[tuple[int, int]], reason: str) -> MissingCellError:
         cells = list(cells)
-        tps = ",".join(str(tp) for tp in sorted({tp for tp, _ in cells}))
-        microbatches = ",".join(str(mbs) for mbs in sorted({mbs for _, mbs in cells}))
-        return MissingCellError(
-            path,
-            cells=[f"the cell tp={tp} mbs={mbs}" for tp, mbs in cells],
-            reason=reason,
-            command=f"python launch.py -m model={self.model.name.lower()} gpu={self.gpu.lower()} "
-            f"tp={tps} mbs={microbatches}",
-        )
+        named = [f"the cell tp={tp} mbs={mbs}" for tp, mbs in cells]
+        return MissingCellError(path, cells=named, reason=reason, command=self.advice.measure(cells))
 
 
 _Input = TypeVar("_Input")
