@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from reference_data import differing, expected, exported, lay_out, leaves
+from tests.reference_data import differing, expected, exported, lay_out, leaves
 
 PLANNERS = {
     "amp": "AMP",

@@ -1,6 +1,5 @@
-from records import gather_config
-
 from sailor_exp.advice import advice_of
+from tests.records import gather_config
 
 
 def test_a_tp_beyond_the_vm_is_advised_with_a_vm_that_has_it() -> None:
