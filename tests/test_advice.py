@@ -1,5 +1,5 @@
 from sailor_exp.advice import advice_of
-from tests.records import gather_config
+from tests.cells import gather_config
 
 
 def test_a_tp_beyond_the_vm_is_advised_with_a_vm_that_has_it() -> None:
