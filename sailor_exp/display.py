@@ -117,7 +117,10 @@ def _one_line(record: Record) -> str:
 
 
 def _spread(relative_half_width: float | None) -> str:
-    return "±?" if relative_half_width is None else f"±{100 * relative_half_width:.2g}%"
+    if relative_half_width is None:
+        return "±?"
+    percent = 100 * relative_half_width
+    return f"±{percent:.1f}%" if percent < 10 else f"±{percent:.0f}%"  # noqa: PLR2004
 
 
 def _doubt(record: Record) -> str:

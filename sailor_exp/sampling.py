@@ -1,5 +1,6 @@
 """Steps until the numbers stand still: every rank runs the same ones, and stops at the same one."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ def sample(steps: Steps, agreement: Agreement, rule: StoppingRule, progress: Cal
     progress: hears the phase and the number of steps done in it.
     """
     warmup = rule.sampling.warmup
-    deadline = time.monotonic() + rule.sampling.budget_s
+    deadline = math.inf
     done = 0
     last = StepTimes(step_s=0.0, calibration_s=0.0)
     while True:
@@ -90,6 +91,8 @@ def sample(steps: Steps, agreement: Agreement, rule: StoppingRule, progress: Cal
             rule.add(StepTimes(step_s=step_s, calibration_s=calibration_s))
             if rule.enough(over_budget=bool(over_budget)):
                 return
+        elif done == warmup:
+            deadline = time.monotonic() + rule.sampling.budget_s
         last = steps.run(done)
         done += 1
         progress("warm-up" if done <= warmup else "sampling", done if done <= warmup else done - warmup)

@@ -103,3 +103,10 @@ def test_ranks_agree_after_the_calibration_and_right_before_each_step():
     assert order[:6] == ["calibrate", "agree", 0, "calibrate", "agree", 1]
     assert len(order) == 3 * 10
     assert steps.calls[-2:] == ["calibrate", "agree"], "the last look comes after the last step"
+
+
+def test_the_budget_counts_from_the_end_of_the_warm_up(monkeypatch):
+    now = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("sailor_exp.sampling.time.monotonic", lambda: float(next(now)))
+    numbers, _ = steps_run(rule(warmup=3, budget_s=35.0), Alone())
+    assert len(numbers) == 3 + 4
