@@ -56,12 +56,12 @@ class RefusedError(SailorExpError):
 
 
 class InheritedCudaError(SailorExpError):
-    """A library that the fork server imported has made a CUDA context, which no rank can use."""
+    """A library that the fork server imported has called CUDA, which no process forked from it can use."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a library created a CUDA context when it was imported, before the rank was forked. "
-            "Upgrade deepspeed, or take out what probes the GPU on import (Transformer Engine, Apex)."
+            "a library called CUDA when it was imported, before the rank was forked: ranks are started afresh, and "
+            "import for themselves. An older deepspeed, Transformer Engine or Apex may be what probes the GPU."
         )
 
 

@@ -9,9 +9,11 @@ from sailor_exp.record import DeviceFacts
 class Cause(IntEnum):
     """Why a rank ended early. Where ranks differ, the lowest is the cause and the others its consequences.
 
+    `inherited_cuda`: the rank was forked from a process that had called CUDA; it can be started in another way.
     `refused`: the machine is not what was asked for; no cell of the sweep can be measured on it.
     """
 
+    inherited_cuda = -1
     refused = 0
     out_of_memory = 1
     signal = 2

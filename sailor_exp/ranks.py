@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,12 @@ def server(device: Device) -> ForkServerContext:
     return context
 
 
+@cache
+def fresh_processes() -> SpawnContext:
+    """Ranks that import for themselves, for where the server's imports have spoilt what is forked from it."""
+    return multiprocessing.get_context("spawn")
+
+
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
     """For what a child process inherits: Python's fork server ignores interrupts only when its imports are done."""
@@ -82,7 +88,7 @@ class RankGroup:
 
     def __init__(
         self,
-        context: ForkServerContext,
+        context: ForkServerContext | SpawnContext,
         size: int,
         *,
         stall_s: float,
@@ -92,7 +98,7 @@ class RankGroup:
         self._size = size
         self._stall_s = stall_s
         self._on_message = on_message
-        self._processes: dict[int, ForkServerProcess] = {}
+        self._processes: dict[int, ForkServerProcess | SpawnProcess] = {}
         self._pipes: dict[int, Connection] = {}
         self._heard: dict[int, float] = {}
         self._phases: dict[int, str] = {}

@@ -6,8 +6,10 @@ first, so that start-up is paid once and running out of memory settles the large
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +18,7 @@ from sailor_exp.config import Cell, infeasibility, sampling_target
 from sailor_exp.errors import RefusedError
 from sailor_exp.identity import identity_of
 from sailor_exp.messages import Cause, LayersMeasurement, Measured, Message, Progress
-from sailor_exp.ranks import GroupEnd, RankGroup, server, tail
+from sailor_exp.ranks import GroupEnd, RankGroup, fresh_processes, server, tail
 from sailor_exp.record import Ending, Outcome, Record
 from sailor_exp.summary import layers_of, memory_of, samples_of, statistics_of
 from sailor_exp.tasks import Task, run_rank
@@ -87,6 +89,7 @@ class _Sweep:
         self._display = display
         self._results: dict[int, Result] = {}
         self._started_at = provenance.now()
+        self._fresh: SpawnContext | None = None
         for directory in {Path(cell.profile_dir) for cell in cells}:
             record.prepare(directory)
 
@@ -134,7 +137,11 @@ class _Sweep:
             self._finish(place, Outcome.skipped, Ending(message=message))
 
     def _run_group(self, places: Sequence[int]) -> None:
-        """Run one process group over the cells at `places`; at least the first of them ends in a record."""
+        """Run one process group over the cells at `places`; at least the first of them ends in a record.
+
+        Only where ranks turn out to be spoilt by the server that they are forked from does none: the next group is
+        started afresh.
+        """
         cells = [self._cells[place] for place in places]
         state = _GroupState()
         self._started_at = provenance.now()
@@ -150,12 +157,17 @@ class _Sweep:
 
         logs = _logs(cells[0])
         with tempfile.TemporaryDirectory(prefix="sailor-exp-") as directory:
-            group = RankGroup(server(cells[0].gpu.device), cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
+            context = self._fresh or server(cells[0].gpu.device)
+            group = RankGroup(context, cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
             task = Task(cells=cells, rendezvous=Path(directory) / "rendezvous", logs=logs)
             end = group.run(run_rank, task)
         if end is not None and end.death.cause is Cause.refused:
             _remove(logs)
             raise RefusedError(end.death.message)
+        if end is not None and end.death.cause is Cause.inherited_cuda and self._fresh is None:
+            warnings.warn(end.death.message, stacklevel=2)
+            self._fresh = fresh_processes()
+            return
         if end is None:
             _remove(logs)
         elif state.complete < len(places):

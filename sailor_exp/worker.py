@@ -89,7 +89,8 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
 def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     first = task.cells[0]
     voice.progress("joining")
-    _refuse_inherited_cuda()
+    if first.gpu.device is Device.cuda:
+        _refuse_inherited_cuda()
     device = rank_device(first, rank)
     check_device(first, device)
     join_group(rank, first, task.rendezvous)
@@ -102,7 +103,7 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
 
 
 def _refuse_inherited_cuda() -> None:
-    """A CUDA context does not survive a fork: the libraries that the server imports must not have made one."""
+    """What CUDA holds does not survive a fork: the libraries that the server imports must not have called it."""
     if torch.cuda._is_in_bad_fork():  # noqa: SLF001
         raise InheritedCudaError
 
@@ -157,6 +158,8 @@ def _message(error: BaseException) -> str:
 def cause_of(error: BaseException) -> Cause:
     """Tell running out of memory, losing a peer and a refused device from everything else."""
     text = str(error)
+    if isinstance(error, InheritedCudaError):
+        return Cause.inherited_cuda
     if isinstance(error, DeviceMismatchError | TooFewDevicesError):
         return Cause.refused
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
