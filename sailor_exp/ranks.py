@@ -29,7 +29,7 @@ GRACE_S = 0.5
 """How long the other ranks have to say what they saw, once one has died."""
 
 _CODE = Path(__file__).resolve().parent.parent
-_PRELOAD = ["sailor_exp.launching", "sailor_exp.worker", "sailor_exp.profiles.layers"]
+_PRELOAD = ["sailor_exp.launching", "sailor_exp.worker"]
 _TICK_S = 1.0
 
 Target = Callable[[int, Connection, Any], None]

@@ -18,10 +18,16 @@ from typing import Never
 
 warnings.filterwarnings("ignore", message=".*Apex (are|is) not installed", category=UserWarning)
 
-import deepspeed
 import torch
 import torch.distributed
-from megatron.core import parallel_state
+
+from sailor_exp.eager_import import without_compiling
+
+with without_compiling():
+    import deepspeed
+    from megatron.core import parallel_state
+
+    import sailor_exp.profiles.layers
 
 from sailor_exp import profiles
 from sailor_exp.agreement import RankAgreement
@@ -201,4 +207,4 @@ def _redirect_output(log: Path) -> None:
     faulthandler.enable()
 
 
-assert deepspeed  # noqa: S101  # imported here so that the fork server pays for it once
+_PAID_FOR_ONCE = (deepspeed, sailor_exp.profiles.layers)  # by the fork server, for all ranks

@@ -25,7 +25,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--tp", default="1,2")
     arguments.add_argument("--mbs", default="1,2,4,8")
-    arguments.add_argument("--steps", type=int, default=48)
+    arguments.add_argument("--steps", type=int, default=64)
     asked = arguments.parse_args()
     fixed = [f"sampling.min_steps={asked.steps}", f"sampling.max_steps={asked.steps}", "sampling.budget_s=600"]
     with tempfile.TemporaryDirectory() as directory:

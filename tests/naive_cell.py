@@ -1,12 +1,16 @@
 """One cell the way it is usually measured: a process of its own for every rank, under DeepSpeed's launcher.
 
-Started by tests/bench_sweep.py; measures with the same code as a sweep does, so that only the start-up differs.
+Started by tests/bench_sweep.py; measures with the same code as a sweep does, so that only the start-up differs: the
+libraries are imported as any program imports them.
 """
 
 import json
 import os
 import sys
 from pathlib import Path
+
+import deepspeed
+import megatron.core.models.gpt
 
 from sailor_exp.agreement import RankAgreement
 from sailor_exp.device import facts, rank_device
@@ -31,7 +35,10 @@ def main() -> None:
     measurement = LayersProfile(asked, device, Silent()).measure(asked, facts(device))
     RankAgreement(device).maximum([0.0])
     assert len(measurement.calibration_s) == asked.sampling.warmup + asked.sampling.max_steps
+    os._exit(0)  # gloo's threads may outlive the interpreter, and then abort it
 
+
+AS_ANY_PROGRAM_DOES = (deepspeed, megatron.core.models.gpt)
 
 if __name__ == "__main__":
     main()

@@ -1,5 +1,6 @@
 """Whatever a login node runs starts at once: it imports nothing that computes."""
 
+import os
 import subprocess
 import sys
 
@@ -13,3 +14,10 @@ def test_supervising_imports_nothing_that_computes(module):
     program = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_fork_server_imports_no_compiler():
+    program = "import sys, sailor_exp.worker, torch; print('torch._inductor' in sys.modules, torch.compile.__module__)"
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["False", "torch"]
