@@ -22,7 +22,7 @@ from sailor_exp.slurm.submission import Array, Job
 from sailor_exp.sweep import Result, Sweep, packs, record_path
 
 RESULT_GRACE_S = 10.0
-"""How long a job may have completed before a record that is not seen is missing: file systems of clusters lag."""
+"""How long after a job's end its records and its accounting may become visible: file systems and sacct lag."""
 
 _POLLS_UNTIL_LOST = 3
 
@@ -207,10 +207,8 @@ class SlurmGrid:
         elif not state.ended:
             followed.unseen_polls = 0
             self._show(places, described(followed.job_id, state))
-            if not places and state.name != "PENDING":
-                del self._followed[followed.job_id]
         else:
-            self._hear_end(followed, places, state)
+            self._hear_end(followed, places, state, told=state.accounted or answer.sacct_fault is not None)
 
     def _hear_nothing(self, followed: _Followed, places: Sequence[int], answer: Answer) -> None:
         """A job that squeue no longer holds and sacct does not tell of; where squeue is silent, nothing is known."""
@@ -227,18 +225,20 @@ class SlurmGrid:
                     ending = lost(followed.job_id, fault, followed.log)
                     self._sweep.finish(place, Outcome.failed, ending, book.job_variables(followed.job_id))
 
-    def _hear_end(self, followed: _Followed, places: Sequence[int], state: JobState) -> None:
+    def _hear_end(self, followed: _Followed, places: Sequence[int], state: JobState, *, told: bool) -> None:
+        """End what the job left. told: whether accounting has said all that it will say of how it ended."""
         if followed.ended_at is None:
             followed.ended_at = time.monotonic()
-        late = time.monotonic() - followed.ended_at > RESULT_GRACE_S
-        if places and state.name == "COMPLETED" and not late:
+        killed = self._killed_in(followed)
+        lagging = bool(places) and state.name == "COMPLETED" or bool(places or killed) and not told
+        if lagging and time.monotonic() - followed.ended_at < RESULT_GRACE_S:
             return
         del self._followed[followed.job_id]
         if state.name == "PREEMPTED" and followed.job.preemptions < self._options[0].resubmit_preempted and places:
             self._submit_again(followed, places)
             return
         if state.name == "OUT_OF_MEMORY":
-            places = [*places, *self._killed_in(followed)]
+            places = [*places, *killed]
         for place in places:
             ending = ending_of(followed.job_id, state, followed.job.request, followed.log)
             slurm = {**book.job_variables(followed.job_id), "State": state.name}

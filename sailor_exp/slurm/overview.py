@@ -19,12 +19,13 @@ from sailor_exp.sweep import record_path
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """State of one cell, the job that tells of it, and what there is to say."""
+    """State of one cell, the job that tells of it, what there is to say, and the log of a job that left no record."""
 
     cell: Cell
     state: str
     job_id: str
     detail: str
+    log: Path | None = None
 
 
 def rows(cells: Sequence[Cell], submission_dir: Path) -> list[Row]:
@@ -64,6 +65,8 @@ def print_rows(found: Sequence[Row], page: Console) -> None:
             cell.model.name, cell.gpu.name, str(cell.tp), str(cell.mbs), row.state, row.job_id, escape(row.detail)
         )
     page.print(table)
+    for log in dict.fromkeys(row.log for row in found if row.log is not None):
+        page.print(f"log: {log}", highlight=False, soft_wrap=True)
     states = [row.state for row in found]
     page.print(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)), highlight=False)
 
@@ -74,13 +77,20 @@ def _row(cell: Cell, job: Known | None) -> Row:
     path = record_path(cell)
     made = record.read(path) if path.exists() else None
     if made is not None and (job is None or not made.outcome.broken or book.made_in(made, job.job_id)):
-        detail = made.ending.message.splitlines()[0] if made.ending else ""
+        detail = made.ending.message.splitlines()[0] if made.ending else _place_of(made)
         return Row(cell=cell, state=made.outcome.value, job_id=_job_of(made), detail=detail)
     if job is None:
         return Row(cell=cell, state="not submitted", job_id="", detail="")
     state = job.state.text if job.state is not None else "forgotten by SLURM"
-    detail = f"no record; log: {job.log}" if job.log.exists() else "no record and no log"
-    return Row(cell=cell, state=state, job_id=job.job_id, detail=detail)
+    detail = "no record" if job.log.exists() else "no record and no log"
+    return Row(cell=cell, state=state, job_id=job.job_id, detail=detail, log=job.log if job.log.exists() else None)
+
+
+def _place_of(made: record.Record) -> str:
+    """Return the nodes and the GPUs that a measured cell was given."""
+    slurm = made.provenance.slurm
+    given = [slurm.get("SLURM_JOB_NODELIST"), f"GPUs {slurm.get('CUDA_VISIBLE_DEVICES')}"]
+    return " ".join(part for part in given[: 1 + ("CUDA_VISIBLE_DEVICES" in slurm)] if part)
 
 
 def _job_of(made: record.Record) -> str:

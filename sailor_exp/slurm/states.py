@@ -29,13 +29,17 @@ _UNKNOWN_JOB = "Invalid job id"
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:
-    """State of one job under SLURM's own name. `reason`: why it waits; `by`: who cancelled it."""
+    """State of one job under SLURM's own name.
+
+    `reason`: why it waits; `by`: who cancelled it; `accounted`: whether this is accounting's last word on a job.
+    """
 
     name: str
     reason: str | None = None
     nodes: str | None = None
     exit_code: str | None = None
     by: str | None = None
+    accounted: bool = False
 
     @property
     def ended(self) -> bool:
@@ -135,7 +139,9 @@ def read_sacct(printed: str) -> dict[str, JobState]:
         if "." in job_id:
             killed |= {job_id.partition(".")[0]} if name == "OUT_OF_MEMORY" else set()
             continue
-        states[job_id] = JobState(name=name.split()[0], nodes=nodes, exit_code=exit_code, by=by[0] if by else None)
+        states[job_id] = JobState(
+            name=name.split()[0], nodes=nodes, exit_code=exit_code, by=by[0] if by else None, accounted=True
+        )
     return {
         job_id: replace(state, name="OUT_OF_MEMORY") if job_id in killed and state.ended else state
         for job_id, state in states.items()
