@@ -230,7 +230,7 @@ class SlurmGrid:
         if followed.ended_at is None:
             followed.ended_at = time.monotonic()
         killed = self._killed_in(followed)
-        lagging = bool(places) and state.name == "COMPLETED" or bool(places or killed) and not told
+        lagging = (bool(places) and state.name == "COMPLETED") or (bool(places or killed) and not told)
         if lagging and time.monotonic() - followed.ended_at < RESULT_GRACE_S:
             return
         del self._followed[followed.job_id]

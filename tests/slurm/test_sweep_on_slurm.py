@@ -322,3 +322,21 @@ def print_outcomes(launcher: Launcher) -> None:
     for (tp, mbs), made in sorted(launcher.cells().items()):
         said = made.ending.message.splitlines()[0] if made.ending else ""
         print(f"tp={tp} mbs={mbs} {made.outcome} {said}")
+
+
+def test_tasks_on_two_nodes_form_a_group_at_the_first_of_them(launcher, tmp_path):
+    environment = {**launcher.slurm.environment, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    options = ("hydra.launcher.nodes=2", "hydra.launcher.submission_dir=submitted", "hydra.launcher.time_min=2")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/slurm/group_app.py"), "-m", "hydra/launcher=sailor_exp_slurm", *options],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    logs = "".join(path.read_text() for path in sorted((tmp_path / "submitted/hydra").glob("*_log.out")))
+    told = re.findall(r"rank (\d) of 2 on (n\d) \(\S+\): sum (\d)", logs)
+    print(told)
+    assert sorted(told) == [("0", "n1", "3"), ("1", "n2", "3")]
