@@ -281,14 +281,14 @@ def test_three_hundred_cells_are_submitted_by_one_call_of_sbatch_an_array(launch
     microbatches = ",".join(str(mbs) for mbs in range(1, 101))
     sweep = (GPUS, "hydra.launcher.pack=false", "tp=1,2,4", f"mbs={microbatches}", *QUICK)
     began = time.monotonic()
-    status, output = launcher.run("hydra.launcher.wait=false", "hydra.launcher.array_parallelism=1", *sweep)
+    later = "+hydra.launcher.additional.begin=now+1hour"
+    status, output = launcher.run("hydra.launcher.wait=false", later, *sweep)
     print(output.splitlines()[-1][-200:], f"whole command: {time.monotonic() - began:.1f} s")
     assert status == 0, output
     submissions = launcher.submissions()
     assert len(submissions) == 9
     assert max(len(submission["jobs"]) for submission in submissions) <= MAX_ARRAY_SIZE
     assert sum(len(submission["jobs"]) for submission in submissions) == 300
-    assert launcher.run("action=cancel", *sweep)[0] == 0
 
 
 def test_what_runs_is_what_was_submitted(launcher, tmp_path):
