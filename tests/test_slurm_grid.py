@@ -139,7 +139,7 @@ def test_a_refused_array_fails_its_cells_and_leaves_no_trace_in_the_ledger(slurm
         ("TIMEOUT", Outcome.timeout, "job 11 on n1 reached its time limit of 60 min: raise hydra.launcher.time_min;"),
         ("NODE_FAIL", Outcome.failed, "job 11 lost its node on n1;"),
         ("OUT_OF_MEMORY", Outcome.failed, "job 11 on n1 was killed for the machine's memory (not the GPU's): raise "),
-        ("FAILED", Outcome.failed, "job 11 on n1 ended as FAILED with exit code 0:0;"),
+        ("FAILED", Outcome.failed, "job 11 on n1 ended as FAILED;"),
         ("COMPLETED", Outcome.failed, "job 11 on n1 completed, but left no record of this cell;"),
         ("BOOT_FAIL", Outcome.failed, "job 11: its node on n1 did not boot;"),
         ("DEADLINE", Outcome.timeout, "job 11 reached its deadline;"),

@@ -30,7 +30,7 @@ def _reason(job_id: str, state: JobState, request: Request) -> str:
     place = f" on {state.nodes}" if state.nodes and state.nodes != "None assigned" else ""
     memory = "the site's default" if request.mem_gb is None else f"{request.mem_gb:g}"
     by = f" by user {state.by}" if state.by else ""
-    code = f" with exit code {state.exit_code}" if state.exit_code else ""
+    code = f" with exit code {state.exit_code}" if state.exit_code not in {None, "0:0"} else ""
     return {
         "CANCELLED": f"job {job_id}{place} was cancelled{by}",
         "TIMEOUT": f"job {job_id}{place} reached its time limit of {request.time_min} min: raise "
