@@ -19,6 +19,7 @@ check: lint test
 
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench_sweep
+	$(BIN)/python -m tests.bench_gather
 
 slurm-up: $(VENV)/installed
 	$(BIN)/python -m tests.slurm.cluster up

@@ -14,11 +14,11 @@ from sailor_exp.model import Batch, Part, build_parts
 
 @dataclass(frozen=True, kw_only=True)
 class PartIntervals:
-    """What one step took in one part. `whole_update` is DeepSpeed's step around `update`."""
+    """What one step took in one part. `whole_update` is DeepSpeed's step around the intervals of `updates`."""
 
     forward: Interval
     backward: Interval
-    update: Interval
+    updates: list[Interval]
     whole_update: Interval
 
 
@@ -44,13 +44,13 @@ class Chain:
         """Run one step; `entering` hears `"{phase} {part}"` before each. Intervals in the order of `parts`."""
         forwards, borders, outputs = self._forward(batch, entering)
         backwards = self._backward(borders, outputs, entering)
-        updates = []
+        steps = []
         for index, engine in enumerate(self.engines):
             entering(f"update {self.names[index]}")
-            updates.append(engine.step())
+            steps.append(engine.step())
         return [
-            PartIntervals(forward=forward, backward=backward, update=update, whole_update=whole)
-            for forward, backward, (whole, update) in zip(forwards, backwards, updates, strict=True)
+            PartIntervals(forward=forward, backward=backward, updates=updates, whole_update=whole)
+            for forward, backward, (whole, updates) in zip(forwards, backwards, steps, strict=True)
         ]
 
     def _forward(

@@ -6,17 +6,19 @@ is composed by itself, then every cell of the grid, and nothing is written.
 
 import difflib
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config import cell_from, faults
+from sailor_exp.config import cell_from, faults, gather_faults, gather_from
 from sailor_exp.errors import ConfigurationError
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
@@ -25,7 +27,32 @@ _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 
 
-def checked(arguments: Sequence[str], config_name: str = "launch") -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """What is checked of a command: the configuration it composes, and how that is judged.
+
+    `axes`: keys that are set in a composed configuration instead of composing anew. `crossed`: whether choices can be
+    right each by itself and wrong together.
+    """
+
+    config_name: str
+    faults: Callable[[DictConfig], list[str]]
+    axes: frozenset[str]
+    crossed: bool
+
+
+LAUNCH = Command(
+    config_name="launch",
+    faults=lambda config: faults(cell_from(config)),
+    axes=frozenset({"tp", "mbs"}),
+    crossed=True,
+)
+GATHER = Command(
+    config_name="gather", faults=lambda config: gather_faults(gather_from(config)), axes=frozenset(), crossed=False
+)
+
+
+def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
     """Return the arguments as Hydra wants them, numeric group choices (`vm=4`) quoted.
 
     Only plain runs and sweeps are checked; `--help`, `--cfg` and the like go to Hydra as they are.
@@ -36,7 +63,7 @@ def checked(arguments: Sequence[str], config_name: str = "launch") -> list[str]:
     if flags <= _RUN_FLAGS:
         overrides = [argument for argument in quoted if not argument.startswith("-")]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            found = _Check(config_name, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
+            found = _Check(command, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
         if found:
             raise ConfigurationError(found)
     return quoted
@@ -47,27 +74,26 @@ def _with_quoted_choice(argument: str) -> str:
     group, equals, choices = argument.partition("=")
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return argument
-    return f"{group}=" + ",".join(f"'{choice}'" if choice.isdigit() else choice for choice in choices.split(","))
+    return f"{group}=" + re.sub(r"(?<![\w'\".-])(\d+)(?![\w'\".-])", r"'\1'", choices)
 
 
 class _Check:
-    def __init__(self, config_name: str, *, multirun: bool) -> None:
-        self._config_name = config_name
+    def __init__(self, command: Command, *, multirun: bool) -> None:
+        self._command = command
         self._multirun = multirun
         self._found: list[str] = []
 
     def faults_of(self, overrides: Sequence[str]) -> list[str]:
         self._found += [] if self._multirun else _launchers_without_sweep(overrides)
         parsed = sorted(self._parsed(overrides), key=lambda override: not _chooses_a_group(override))
-        accepted: list[list[str]] = []
-        for override in parsed:
-            chosen = [choices[0] for choices in accepted]
-            values = [value for value in self._values(override) if self._composes(value, chosen)]
-            accepted += [values] if values else []
-        axes = [choices for choices in accepted if _axis(choices[0])]
-        rest = [choices for choices in accepted if not _axis(choices[0])]
-        for choice in itertools.product(*rest):
-            self._check_cells(list(choice), axes)
+        choices = [self._values(override) for override in parsed]
+        if self._found or self._faults_together(choices):
+            accepted: list[list[str]] = []
+            for values in choices:
+                chosen = [former[0] for former in accepted]
+                fitting = [value for value in values if self._composes(value, chosen)]
+                accepted += [fitting] if fitting else []
+            self._found += self._faults_together(accepted)
         return list(dict.fromkeys(self._found))
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
@@ -78,7 +104,9 @@ class _Check:
                 parsed.append(parser.parse_override(override))
             except HydraException as error:
                 self._found.append(f"{override}: {_first_line(error)}")
-        return parsed
+        unusable = {override.input_line: _unusable(override) for override in parsed}
+        self._found += [f"{given}: {reason}" for given, reason in unusable.items() if reason]
+        return [override for override in parsed if not unusable[override.input_line]]
 
     def _values(self, override: Override) -> list[str]:
         if not override.is_sweep_override():
@@ -89,24 +117,38 @@ class _Check:
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
     def _composes(self, override: str, chosen: list[str]) -> bool:
-        if _axis(override) and override.partition("=")[2].isdigit():
+        if self._axis(override) and override.partition("=")[2].isdigit():
             return True
         try:
-            compose(self._config_name, [*chosen, override])
-        except (HydraException, OmegaConfBaseException) as error:
+            compose(self._command.config_name, [*chosen, override])
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             self._found.append(self._explained(override, error))
             return False
         return True
 
-    def _check_cells(self, choice: list[str], axes: list[list[str]]) -> None:
-        """Compose what the cells share once, and set tp and mbs in it: composing takes a tenth of a second."""
+    def _faults_together(self, choices: Sequence[list[str]]) -> list[str]:
+        """Compose every combination of the choices, or as many as can matter, and judge it."""
+        axes = [values for values in choices if self._axis(values[0])]
+        rest = [values for values in choices if not self._axis(values[0])]
+        found = []
+        for choice in itertools.product(*rest) if self._command.crossed else _one_by_one(rest):
+            found += self._faults_of_cells(list(choice), axes)
+        return found
+
+    def _faults_of_cells(self, choice: list[str], axes: list[list[str]]) -> list[str]:
+        """Compose what the cells share once, and set the axes in it: composing takes a tenth of a second."""
+        found = []
         try:
-            config = compose(self._config_name, choice)
+            config = compose(self._command.config_name, choice)
             for values in itertools.product(*axes):
                 config.merge_with_dotlist(list(values))
-                self._found += faults(cell_from(config))
-        except (HydraException, OmegaConfBaseException) as error:
-            self._found.append(f"{' '.join(choice)}: {_first_line(error.__cause__ or error)}")
+                found += self._command.faults(config)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            found.append(f"{' '.join(choice)}: {_first_line(error.__cause__ or error)}")
+        return found
+
+    def _axis(self, override: str) -> bool:
+        return override.partition("=")[0] in self._command.axes
 
     def _explained(self, override: str, error: Exception) -> str:
         key, _, value = override.partition("=")
@@ -120,7 +162,7 @@ class _Check:
         return f"{override}: {_first_line(error.__cause__ or error)}"
 
     def _suggestion(self, key: str) -> str:
-        known = _keys(compose(self._config_name))
+        known = _keys(compose(self._command.config_name))
         near = difflib.get_close_matches(key, known, n=1)
         return f" Did you mean {near[0]}?" if near else ""
 
@@ -137,12 +179,27 @@ def _launchers_without_sweep(overrides: Sequence[str]) -> list[str]:
     return [f"{override}: Hydra uses a launcher only in a sweep: add -m" for override in chosen]
 
 
+def _unusable(override: Override) -> str | None:
+    """Why an override that Hydra takes cannot be meant here; None for one that can."""
+    if override.is_delete():
+        return "no key can be taken away: each has a reader"
+    if (override.is_add() or override.is_force_add()) and not override.key_or_group.startswith("hydra"):
+        return "a key that is not there is read by nothing: leave out the +"
+    if isinstance(override.value(), Glob):
+        return "name the choices: glob is not supported here"
+    return None
+
+
 def _chooses_a_group(override: Override) -> bool:
     return (CONF / override.key_or_group).is_dir()
 
 
-def _axis(override: str) -> bool:
-    return override.partition("=")[0] in {"tp", "mbs"}
+def _one_by_one(axes: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """The first choices together, then every other choice among the first ones of the rest."""
+    first = [choices[0] for choices in axes]
+    yield first
+    for place, choices in enumerate(axes):
+        yield from ([*first[:place], choice, *first[place + 1 :]] for choice in choices[1:])
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:

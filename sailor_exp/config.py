@@ -4,6 +4,9 @@
 at the entry point. `faults` and `infeasibility` judge a cell without starting anything.
 """
 
+import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -165,9 +168,36 @@ Cell = LaunchConfig
 """A composed, typed configuration of one (tp, mbs)."""
 
 
+@dataclass(kw_only=True)
+class ExporterConfig:
+    """A planner, or a table for people. The files are what it reads besides the gathered database."""
+
+    name: str = MISSING
+    extra_file: str | None = None
+    network_file: str | None = None
+    overlap_file: str | None = None
+    max_nodes: int = 128
+
+
+@dataclass(kw_only=True)
+class GatherConfig:
+    """What to gather or to export: the schema of conf/gather.yaml."""
+
+    precision: Precision = Precision.fp32
+    optimizer: Optimizer = Optimizer.adam
+    attention: Attention = Attention.unfused
+    profile_dir: str = MISSING
+    export_root: str = MISSING
+    model: ModelConfig = field(default_factory=ModelConfig)
+    gpu: GpuConfig = field(default_factory=GpuConfig)
+    vm: VmConfig = field(default_factory=VmConfig)
+    exporter: ExporterConfig = field(default_factory=ExporterConfig)
+
+
 def register() -> None:
-    """Give Hydra the schema that conf/launch.yaml starts from."""
+    """Give Hydra the schemas that conf/launch.yaml and conf/gather.yaml start from."""
     ConfigStore.instance().store(name="launch_schema", node=LaunchConfig)
+    ConfigStore.instance().store(name="gather_schema", node=GatherConfig)
 
 
 def cell_from(config: DictConfig) -> Cell:
@@ -179,6 +209,17 @@ def cell_from(config: DictConfig) -> Cell:
     if not isinstance(cell, LaunchConfig):
         raise TypeError(f"composed from another schema: {type(cell).__name__}")
     return cell
+
+
+def gather_from(config: DictConfig) -> GatherConfig:
+    """Convert a configuration composed from conf/gather.yaml, without Hydra's own part of it.
+
+    Raises omegaconf.errors.OmegaConfBaseException for a value that is missing.
+    """
+    gather = OmegaConf.to_object(config)
+    if not isinstance(gather, GatherConfig):
+        raise TypeError(f"composed from another schema: {type(gather).__name__}")
+    return gather
 
 
 def sampling_target(cell: Cell) -> float:
@@ -203,9 +244,32 @@ def faults(cell: Cell) -> list[str]:
     return [*_tp_faults(cell), *_model_faults(cell.model), *_gpu_faults(cell.gpu), *_sampling_faults(cell)]
 
 
+def gather_faults(gather: GatherConfig) -> list[str]:
+    """Everything wrong with what to gather or export, one sentence each."""
+    found = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
+    if gather.vm.gpus < 1:
+        found.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
+    if gather.exporter.max_nodes < _LEAST_NODES:
+        found.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
+    return found
+
+
+def grid_faults(cells: Sequence[Cell]) -> list[str]:
+    """Faults of all cells of a grid, each once, and of the grid as a whole."""
+    found = [fault for cell in cells for fault in faults(cell)]
+    devices = sorted({cell.gpu.device.value for cell in cells})
+    if len(devices) > 1:
+        found.append(f"a sweep measures one kind of device; this one has {' and '.join(devices)}: use two commands")
+    return list(dict.fromkeys(found))
+
+
 def infeasibility(cell: Cell) -> str | None:
     """Why this architecture cannot be split tp ways, or None. An outcome of the cell, not a fault of the user."""
-    model, tp = cell.model, cell.tp
+    return uneven_split(cell.model, cell.tp)
+
+
+def uneven_split(model: ModelConfig, tp: int) -> str | None:
+    """Why tp does not divide the architecture, or None."""
     parts = {
         "num_attention_heads": model.num_attention_heads,
         "num_query_groups": model.num_query_groups,
@@ -233,6 +297,7 @@ def _counts(cell: Cell) -> dict[str, int]:
 
 
 _LEAST_WARMUP = 2
+_LEAST_NODES = 2
 _POSITIVE = (
     "num_layers",
     "hidden_size",
@@ -286,12 +351,16 @@ def _window_faults(model: ModelConfig) -> list[str]:
 
 def _gpu_faults(gpu: GpuConfig) -> list[str]:
     found = []
-    if gpu.memory_gb <= 0:
-        found.append(f"gpu.memory_gb={gpu.memory_gb} must be above 0")
+    if not (math.isfinite(gpu.memory_gb) and gpu.memory_gb > 0):
+        found.append(f"gpu.memory_gb={gpu.memory_gb} must be a number above 0")
     if "/" in gpu.name or not gpu.name:
         found.append(f"gpu.name={gpu.name!r} must be a file name: it stands in paths")
     if gpu.device is Device.cpu and gpu.backend is Backend.nccl:
         found.append("gpu.backend=nccl needs gpu.device=cuda; with cpu use gloo")
+    try:
+        re.compile(gpu.device_name or "")
+    except re.error as error:
+        found.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
     return found
 
 
@@ -312,7 +381,11 @@ def _sampling_faults(cell: Cell) -> list[str]:
         "sampling.budget_s": sampling.budget_s,
         "stall_s": cell.stall_s,
     }
-    found += [f"{key}={value} must be above 0" for key, value in positive.items() if value is not None and value <= 0]
+    found += [
+        f"{key}={value} must be a number above 0"
+        for key, value in positive.items()
+        if value is not None and not (math.isfinite(value) and value > 0)
+    ]
     return found
 
 

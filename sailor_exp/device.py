@@ -6,7 +6,7 @@ import subprocess
 import torch
 
 from sailor_exp.config import Cell, Device
-from sailor_exp.errors import DeviceMismatchError
+from sailor_exp.errors import DeviceMismatchError, TooFewDevicesError
 from sailor_exp.provenance import cpu_model
 from sailor_exp.record import DeviceFacts
 from sailor_exp.units import GIB
@@ -17,13 +17,13 @@ _CLOCKS = {"sm": "clocks.sm", "memory": "clocks.mem", "sm_max": "clocks.max.sm"}
 def rank_device(cell: Cell, rank: int) -> torch.device:
     """Return the device of a rank; on CUDA the rank's own among those that are visible.
 
-    Raises DeviceMismatchError where there are fewer than ranks.
+    Raises TooFewDevicesError where there are fewer than ranks.
     """
     if cell.gpu.device is Device.cpu:
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if rank >= visible:
-        raise DeviceMismatchError(asked=cell.gpu.name, pattern=f"{cell.tp} devices", found=f"{visible} visible")
+        raise TooFewDevicesError(asked=cell.tp, visible=visible)
     device = torch.device("cuda", rank)
     torch.cuda.set_device(device)
     _limit_cuda_memory(cell, device)
@@ -58,6 +58,8 @@ def facts(device: torch.device) -> DeviceFacts:
         driver=driver,
         memory_bytes=properties.total_memory,
         clock_mhz={name: _whole(value) for name, value in zip(_CLOCKS, clocks, strict=True)},
+        cuda=torch.version.cuda,
+        nccl=_nccl_version(),
     )
 
 
@@ -67,6 +69,15 @@ def _limit_cuda_memory(cell: Cell, device: torch.device) -> None:
     fraction = cell.gpu.memory_gb * GIB / total
     if fraction < 1.0:
         torch.cuda.set_per_process_memory_fraction(fraction, device)
+
+
+def _nccl_version() -> str | None:
+    """Return the version of the NCCL that torch was built with; None for a build without it."""
+    try:
+        version: tuple[int, ...] = torch.cuda.nccl.version()  # type: ignore[no-untyped-call]
+    except (AttributeError, RuntimeError):
+        return None
+    return ".".join(str(number) for number in version)
 
 
 def _nvidia_smi(uuid: str, fields: list[str]) -> list[str | None]:

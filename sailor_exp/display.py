@@ -1,5 +1,6 @@
 """Shows a sweep while it runs, and its results at the end."""
 
+import platform
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sailor_exp.config import Cell
+from sailor_exp.provenance import package_versions
 from sailor_exp.record import Outcome, Record, Timing, records_directory
 from sailor_exp.sweep import Result
 from sailor_exp.units import readable_bytes, readable_seconds
@@ -20,8 +22,9 @@ _WIDTH_WITHOUT_TERMINAL = 120
 _PLAIN_EVERY_S = 10.0
 _PHASES = ("forward", "backward", "update")
 _LEGEND = """Times: trimmed mean over the steps of the slowest rank, ± half-width of the 95 % interval of batch medians.
-Converged: that interval of the whole step, calibrated, is within the target; otherwise raise sampling.max_steps or
-sampling.budget_s. Memory of one rank: what a part keeps for its backward, and its highest above where it began."""
+Converged: that interval of the whole step, calibrated, is within the target; otherwise the same command with a larger
+sampling.max_steps or sampling.budget_s measures again. Memory of one rank: what a part keeps for its backward, and
+its highest above where it began."""
 _STYLE = {
     Outcome.ok: "green",
     Outcome.oom: "yellow",
@@ -88,7 +91,7 @@ class LiveDisplay:
 
     def done(self, cell: int, record: Record, *, reused: bool) -> None:
         """Show how a cell ended."""
-        note = " (was there)" if reused else ""
+        note = f" (was there{_made_elsewhere(record)})" if reused else ""
         self._states[cell] = f"[{_STYLE[record.outcome]}]{record.outcome}[/]{note}"
         self._details[cell] = _one_line(record)
         if self._live is not None:
@@ -107,6 +110,14 @@ class LiveDisplay:
         return table
 
 
+def _made_elsewhere(record: Record) -> str:
+    """What of a record that is used again differs from what would measure now."""
+    made, here = record.provenance, {**package_versions(), "host": platform.node()}
+    there = {**made.versions, "host": made.host}
+    other = [name for name in here if there.get(name) != here[name]]
+    return f", made with another {', '.join(other)}: force=true measures again" if other else ""
+
+
 def _one_line(record: Record) -> str:
     if record.statistics is None:
         return _ending(record).partition("\n")[0]
@@ -116,7 +127,10 @@ def _one_line(record: Record) -> str:
 
 
 def _spread(relative_half_width: float | None) -> str:
-    return "±?" if relative_half_width is None else f"±{100 * relative_half_width:.2g}%"
+    if relative_half_width is None:
+        return "±?"
+    percent = 100 * relative_half_width
+    return f"±{percent:.1f}%" if percent < 10 else f"±{percent:.0f}%"  # noqa: PLR2004
 
 
 def _doubt(record: Record) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sailor_exp.clock import Clock, Interval
 from sailor_exp.config import Cell, Device, Optimizer, Precision
+from sailor_exp.errors import UpdateSkippedError
 
 _LEARNING_RATE = 1e-6
 """Small enough that parameters stay where they are: a step costs the same whatever it changes."""
@@ -17,8 +18,11 @@ _LEARNING_RATE = 1e-6
 class Engine:
     """The DeepSpeed engine that holds one part's optimizer states and updates its parameters.
 
-    One engine a part, so that the update of a part's own parameters is timed by itself: around the optimizer inside
-    DeepSpeed's step. What the step takes beyond it is kept apart, since a real step pays it once, not once a layer.
+    One engine a part, so that the update of a part's own parameters is timed by itself, inside DeepSpeed's step. What
+    the step takes beyond it is kept apart, since a real step pays it once, not once a layer.
+
+    DeepSpeed hooks the module that it is given, for a forward that it thinks is the whole model's. It gets a holder
+    of the part, so that calling the part runs nothing but the part.
     """
 
     def __init__(self, part: nn.Module, cell: Cell, clock: Clock) -> None:
@@ -32,26 +36,30 @@ class Engine:
         self._clock = clock
         self._optimizer = _optimizer(cell, part.parameters())
         self._engine, _, _, _ = deepspeed.initialize(
-            model=part,
+            model=nn.ModuleList([part]),
             optimizer=self._optimizer,
             config=_engine_config(cell),
             mpu=_ModelParallelUnit(),
             dist_init_required=False,
         )
         self._updates: list[Interval] = []
-        self._wrap_optimizer_step()
+        self._time(self._optimizer, "step")
+        if cell.precision is Precision.bf16:
+            self._time(self._engine.optimizer, "update_lp_params")
 
-    def step(self) -> tuple[Interval, Interval]:
+    def step(self) -> tuple[Interval, list[Interval]]:
         """Update the part's parameters from their gradients, and drop these.
 
-        Returns the interval of the whole step and that of the optimizer inside it.
+        Returns the interval of the whole step and those of the update inside it: the optimizer's, and in bf16 that of
+        the copy from the master weights. Raises UpdateSkippedError where a gradient was not finite.
         """
         self._updates.clear()
         start = self._clock.now()
         self._engine.step()
         whole = Interval(start, self._clock.now())
-        (update,) = self._updates
-        return whole, update
+        if not self._updates:
+            raise UpdateSkippedError
+        return whole, list(self._updates)
 
     def lasting_tensors(self) -> list[Tensor]:
         """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
@@ -61,8 +69,8 @@ class Engine:
         tensors = [*self._engine.module.parameters(), *(p for group in groups for p in group["params"])]
         return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
 
-    def _wrap_optimizer_step(self) -> None:
-        original = self._engine.optimizer.step
+    def _time(self, owner: Any, method: str) -> None:
+        original = getattr(owner, method)
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             start = self._clock.now()
@@ -70,7 +78,7 @@ class Engine:
             self._updates.append(Interval(start, self._clock.now()))
             return result
 
-        self._engine.optimizer.step = timed
+        setattr(owner, method, timed)
 
 
 class _ModelParallelUnit:
@@ -98,6 +106,8 @@ def _engine_config(cell: Cell) -> dict[str, Any]:
         # Clipping is a norm over the whole model, not the update of a part.
         "gradient_clipping": 0.0,
         "steps_per_print": 2**31,
+        # DeepSpeed's throughput timer waits for the device at every forward and step.
+        "timers": {"throughput": {"enabled": False}},
     }
     if cell.precision is Precision.bf16:
         config |= {

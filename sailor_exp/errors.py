@@ -40,6 +40,48 @@ class DeviceMismatchError(SailorExpError):
         )
 
 
+class TooFewDevicesError(SailorExpError):
+    """There are fewer devices than ranks."""
+
+    def __init__(self, *, asked: int, visible: int) -> None:
+        self.asked = asked
+        self.visible = visible
+        super().__init__(
+            f"tp={asked} needs {asked} CUDA devices; {visible} are visible. Lower tp, or run where they are."
+        )
+
+
+class RefusedError(SailorExpError):
+    """The machine is not what was asked for: no cell can be measured on it."""
+
+
+class InheritedCudaError(SailorExpError):
+    """A library that the fork server imported has made a CUDA context, which no rank can use."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a library created a CUDA context when it was imported, before the rank was forked. "
+            "Upgrade deepspeed, or take out what probes the GPU on import (Transformer Engine, Apex)."
+        )
+
+
+class UpdateSkippedError(SailorExpError):
+    """DeepSpeed skipped an update: there is no time to take."""
+
+    def __init__(self) -> None:
+        super().__init__("a gradient was not finite, and DeepSpeed skipped the update")
+
+
+class RankStartError(SailorExpError):
+    """The server that ranks are forked from did not start."""
+
+    def __init__(self, reason: BaseException) -> None:
+        self.reason = reason
+        super().__init__(
+            f"ranks cannot be started ({reason!r}): a library may not load. Try: python -c 'import sailor_exp.worker'"
+        )
+
+
 class StorageError(SailorExpError):
     """A result could not be written; what was there before is untouched."""
 
@@ -51,3 +93,107 @@ class StorageError(SailorExpError):
 
 class NoSamplesError(SailorExpError):
     """A statistic was asked of no samples."""
+
+
+class DamagedFileError(SailorExpError):
+    """A JSON file that is damaged or foreign. It is left as it is."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        self.path = path
+        self.fault = fault
+        super().__init__(f"{path}: {fault}. It is left as it is: mend it or move it away, and run this again.")
+
+
+class NothingMeasuredError(SailorExpError):
+    """A profile directory without a single cell of the model and GPU."""
+
+    def __init__(self, profile_dir: Path, *, model: str, gpu: str, command: str) -> None:
+        self.profile_dir = profile_dir
+        super().__init__(
+            f"{profile_dir} holds neither records nor profile files of {model} on {gpu}. "
+            f"Measure them with `{command}`, or name the directory that has them with profile_dir=..."
+        )
+
+
+class MixedRecordsError(SailorExpError):
+    """Records that must not stand in one table: measured with something else than what is asked for."""
+
+    def __init__(self, path: Path, *, key: str, asked: object, found: object, agreeing: Path | None) -> None:
+        self.path = path
+        self.key = key
+        self.asked = asked
+        self.found = found
+        others = f", which {agreeing.name} has" if agreeing else ""
+        super().__init__(
+            f"{path} was measured with {key}={found}; asked for is {key}={asked}{others}. They must not stand in one "
+            f"table. Ask for {key}={found}, or keep the two in directories of their own (profile_dir=...)."
+        )
+
+
+class LayerIdsError(SailorExpError):
+    """Layer ids that are not those of the model."""
+
+    def __init__(self, path: Path, *, place: str, fault: str, expected: int, num_layers: int) -> None:
+        self.path = path
+        self.place = place
+        self.expected = expected
+        super().__init__(
+            f"{path}: {place} has {fault}; the configured model has {expected}, 0 to {expected - 1}: "
+            f"model.num_layers={num_layers} and what stands around the layers. "
+            "Measure that cell again, or set model.num_layers and model.separate_final_norm to what was measured."
+        )
+
+
+class MissingCellError(SailorExpError):
+    """Cells that a planner cannot do without, and that are not in the gathered database."""
+
+    def __init__(self, path: Path, *, cells: Sequence[str], reason: str, command: str) -> None:
+        self.path = path
+        self.cells = tuple(cells)
+        super().__init__(f"{path} lacks {', '.join(self.cells)}: {reason}. Measure with `{command}`, then gather.")
+
+
+class MissingInputError(SailorExpError):
+    """Something that an exporter needs besides the gathered database is not there."""
+
+    def __init__(self, path: Path, *, what: str, command: str, key: str) -> None:
+        self.path = path
+        self.what = what
+        super().__init__(f"{path}: {what} is not there. `{command}` makes it; {key}=... names another file.")
+
+
+class FitError(SailorExpError):
+    """A bandwidth fit that gives no time for a message."""
+
+    def __init__(self, fit: str, *, message_bytes: float, gigabytes_per_s: float) -> None:
+        self.fit = fit
+        self.message_bytes = message_bytes
+        super().__init__(
+            f"the {fit} gives {gigabytes_per_s:.3g} GB/s for a message of {message_bytes:.0f} bytes: "
+            "no time follows from it. Fit it again, over messages of that size."
+        )
+
+
+class LockError(SailorExpError):
+    """A lock could not be had; nothing was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        super().__init__(f"cannot lock {path}: {reason}; nothing was written")
+
+
+class MissingPackageError(SailorExpError):
+    """A format that needs a package which is not installed."""
+
+    def __init__(self, *, asked: str, package: str, extra: str) -> None:
+        self.package = package
+        super().__init__(f"{asked} needs {package}, which is not installed: pip install 'sailor-exp[{extra}]'")
+
+
+class UnknownExporterError(SailorExpError):
+    """An exporter that no registry line stands for."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(f"there is no exporter named {name!r}; there are {', '.join(sorted(self.known))}")

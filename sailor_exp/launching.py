@@ -4,9 +4,11 @@
 failed or timed out. 2: the command was wrong, and nothing was started. 130: interrupted; what was measured is there.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Never
 
@@ -14,9 +16,10 @@ import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, sweep
-from sailor_exp.config import Action, Cell, cell_from, register
+from sailor_exp.config import Action, Cell, cell_from, faults, grid_faults, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
+from sailor_exp.ranks import server
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 
 BROKEN, WRONG, INTERRUPTED = 1, 2, 130
@@ -33,6 +36,7 @@ class Grid:
         """Measure the cells on this machine."""
         cells = [cell_from(config) for config in configs]
         with _told():
+            _refuse(grid_faults(cells))
             return {Action.launch: _measure, Action.status: _show_records, Action.cancel: _refuse_cancel}[
                 _action(cells)
             ](cells)
@@ -41,8 +45,15 @@ class Grid:
         """Measure the cells on SLURM. launchers: `hydra.launcher` as each cell's own configuration has it."""
         cells = [cell_from(config) for config in configs]
         with _told():
+            _refuse(grid_faults(cells))
             options = _checked_options(cells, launchers)
             return _on_slurm(_action(cells))(cells, options)
+
+
+def _refuse(found: Sequence[str]) -> None:
+    """Raise ConfigurationError for faults: the check of the command line does not see every way to compose."""
+    if found:
+        raise ConfigurationError(found)
 
 
 def _run_one(config: DictConfig) -> str:
@@ -56,12 +67,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     register()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    cells: list[Cell] = []
+
+    def judged(config: DictConfig) -> list[str]:
+        cells.append(cell_from(config))
+        return faults(cells[-1])
+
     try:
-        sys.argv[1:] = command_line.checked(given)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=judged))
+        _refuse(grid_faults(cells))
+        _start_importing(given, cells)
         hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="launch")(_run_one)()
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return WRONG
+    except SailorExpError as error:
+        print(error, file=sys.stderr)
+        return BROKEN
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from what was measured", file=sys.stderr)
         return INTERRUPTED
@@ -170,3 +193,11 @@ def _outcomes(results: Sequence[sweep.Result]) -> list[str]:
     if any(result.record.outcome.broken for result in results):
         raise SystemExit(BROKEN)
     return [result.record.outcome.value for result in results]
+
+
+def _start_importing(arguments: Sequence[str], cells: Sequence[Cell]) -> None:
+    """Let the ranks' server import while Hydra composes, where this process will measure anything itself."""
+    elsewhere = any(argument.startswith("hydra/launcher=") for argument in arguments)
+    waiting = [cell for cell in cells if cell.action is Action.launch and not sweep.settled(cell)]
+    if waiting and not elsewhere:
+        server(waiting[0].gpu.device)

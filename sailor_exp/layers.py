@@ -4,9 +4,12 @@ Ids are those of the published profiles: "0" embedding, "1".."L" transformer lay
 `separate_final_norm` has its final norm in between.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
+from pathlib import Path
 
 from sailor_exp.config import ModelConfig
+from sailor_exp.errors import LayerIdsError
 
 
 class Kind(StrEnum):
@@ -45,3 +48,19 @@ def measured_layers(model: ModelConfig) -> list[int]:
     if len(set(kinds)) == 1:
         return list(range(1, min(2, model.num_layers) + 1))
     return sorted(kinds.index(kind) + 1 for kind in set(kinds))
+
+
+def check_layer_ids(model: ModelConfig, found: Collection[int], path: Path, place: str) -> None:
+    """Hold the layer ids that a file has in one place against those of the model.
+
+    Raises LayerIdsError that says what is missing or too much.
+    """
+    expected = range(len(kinds_by_layer_id(model)))
+    if set(found) == set(expected):
+        return
+    missing = [str(layer) for layer in expected if layer not in found]
+    foreign = [str(layer) for layer in sorted(found) if layer not in expected]
+    faults = [f"{len(found)} layer ids"]
+    faults += [f"none of the id {', '.join(missing)}"] if missing else []
+    faults += [f"the id {', '.join(foreign)} beyond the last"] if foreign else []
+    raise LayerIdsError(path, place=place, fault=", ".join(faults), expected=len(expected), num_layers=model.num_layers)

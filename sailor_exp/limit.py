@@ -16,11 +16,16 @@ def limit_data(budget_bytes: int) -> None:
     _set(held_bytes() + budget_bytes)
 
 
+def limited() -> bool:
+    """Whether this process may allocate only so much."""
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
+
+
 @contextmanager
 def without_limit() -> Iterator[None]:
     """Lift the limit for an instrument that allocates; what it does not give back is added to the budget."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
+    if not limited():
         yield
         return
     before = held_bytes()

@@ -66,10 +66,14 @@ class PeakMeter(Protocol):
 
 
 class CudaPeakMeter:
-    """CUDA's caching allocator keeps the highest figure itself; waits for the device at each border."""
+    """CUDA's caching allocator keeps the highest figure itself, of calls that allocate, not of kernels that run.
 
-    def __init__(self, device: torch.device) -> None:
+    apart_bytes: what is allocated and belongs to no cell.
+    """
+
+    def __init__(self, device: torch.device, *, apart_bytes: int = 0) -> None:
         self._device = device
+        self._apart_bytes = apart_bytes
         self._phase: str | None = None
         self._before = 0
         self._peaks: dict[str, int] = {}
@@ -91,7 +95,7 @@ class CudaPeakMeter:
         return self._peaks
 
     def peak(self) -> int:
-        return self._highest
+        return self._highest - self._apart_bytes
 
     def _close(self) -> None:
         if self._phase is not None:
@@ -174,10 +178,10 @@ class StepFootprint:
 class MemoryObserver:
     """Runs one step of a chain and watches what it keeps. Optimizer states must exist: run a step before."""
 
-    def __init__(self, chain: Chain, device: torch.device) -> None:
+    def __init__(self, chain: Chain, device: torch.device, *, apart_bytes: int) -> None:
         self._chain = chain
         self._device = device
-        self._meter = _meter(chain, device)
+        self._meter = _meter(chain, device, apart_bytes)
         self._kept: dict[str, Footprint] = defaultdict(Footprint)
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
         self._entered: dict[str, Footprint] = defaultdict(Footprint)
@@ -236,9 +240,9 @@ class MemoryObserver:
         )
 
 
-def _meter(chain: Chain, device: torch.device) -> PeakMeter:
+def _meter(chain: Chain, device: torch.device, apart_bytes: int) -> PeakMeter:
     if device.type == Device.cuda.value:
-        return CudaPeakMeter(device)
+        return CudaPeakMeter(device, apart_bytes=apart_bytes)
     lasting = footprint(tensor for engine in chain.engines for tensor in engine.lasting_tensors())
     return CpuPeakMeter(lasting.bytes)
 

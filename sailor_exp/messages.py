@@ -7,8 +7,12 @@ from sailor_exp.record import DeviceFacts
 
 
 class Cause(IntEnum):
-    """Why a rank ended early. Where ranks differ, the lowest is the cause and the others its consequences."""
+    """Why a rank ended early. Where ranks differ, the lowest is the cause and the others its consequences.
 
+    `refused`: the machine is not what was asked for; no cell of the sweep can be measured on it.
+    """
+
+    refused = 0
     out_of_memory = 1
     signal = 2
     error = 3

@@ -14,6 +14,7 @@ from megatron.core.models.common.embeddings.rotary_pos_embedding import RotaryEm
 from megatron.core.models.gpt.gpt_layer_specs import get_gpt_layer_local_spec
 from megatron.core.tensor_parallel import ColumnParallelLinear, vocab_parallel_cross_entropy
 from megatron.core.transformer.spec_utils import build_module
+from megatron.core.transformer.torch_norm import WrappedTorchNorm
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
@@ -100,6 +101,8 @@ class Layer(Part):
         super().__init__()
         self.kind = kind_of_layer(cell.model, number)
         spec = get_gpt_layer_local_spec(normalization=cell.model.normalization.value)
+        # Megatron takes Apex's norm where that is installed; what is measured shall not depend on it.
+        spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = WrappedTorchNorm
         spec.submodules.self_attention.submodules.core_attention = _ATTENTION[cell.attention]
         self.layer = build_module(spec, config=config, layer_number=number)
         self._rotary = _rotary_table(cell.model, config)

@@ -6,21 +6,19 @@ counts of one rank's whole microbatch. Readers ignore other keys; `record` names
 """
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from sailor_exp import json_file
+from sailor_exp.config import ModelConfig
+from sailor_exp.database import MEMORY_KEYS, parsed_memory, parsed_times
+from sailor_exp.errors import DamagedFileError
+from sailor_exp.layers import check_layer_ids
+from sailor_exp.merging import CellKey, CellProfile
 from sailor_exp.record import Record
 from sailor_exp.storage import write_whole
-
-MEMORY_KEYS = (
-    "params_floats",
-    "act_output_floats",
-    "act_input_floats",
-    "act_mem_floats",
-    "params_bytes",
-    "act_output_bytes",
-    "act_input_bytes",
-    "act_mem_bytes",
-)
 
 
 def file_name(record: Record) -> str:
@@ -50,3 +48,64 @@ def write(record: Record, profile_dir: Path) -> Path:
     path = profile_dir / file_name(record)
     write_whole(path, (json.dumps(content(record), indent=1) + "\n").encode())
     return path
+
+
+def keep(record: Record, profile_dir: Path) -> None:
+    """Write the file unless it was made from this very record: one of another identity has the same name."""
+    if _made_from(profile_dir / file_name(record)) != record.file_name:
+        write(record, profile_dir)
+
+
+def discard(record: Record, profile_dir: Path) -> None:
+    """Remove the file that was made from the former record of a cell, now that the cell has no numbers."""
+    path = profile_dir / file_name(record)
+    if _made_from(path) == record.file_name:
+        path.unlink()
+
+
+def _made_from(path: Path) -> str | None:
+    """Name of the record that a file was made from; None for one that is not there, damaged, or another tool's."""
+    try:
+        made_from = json_file.read_object(path).get("record")
+    except (FileNotFoundError, DamagedFileError):
+        return None
+    return str(made_from)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileFile:
+    """A profile file of a directory: its cell, and the record that it was made from where it names one."""
+
+    path: Path
+    key: CellKey
+    record: str | None
+    profile: CellProfile | None
+
+
+def read_all(profile_dir: Path, model: ModelConfig, gpu: str) -> Iterator[ProfileFile]:
+    """Profile files of a model and GPU, by name; the numbers of those that name no record.
+
+    The format says nowhere inside what was measured, so the cell is what follows the configured names in the file
+    name; files of other names are of other models and GPUs, and passed over.
+
+    Raises DamagedFileError for a file that is damaged or has another shape, LayerIdsError where its layer ids are not
+    those of the model.
+    """
+    pattern = re.compile(rf"profile_{re.escape(model.name)}_{re.escape(gpu)}_(\d+)_(\d+)\.json")
+    for path in sorted(profile_dir.glob("profile_*.json")):
+        if match := pattern.fullmatch(path.name):
+            yield _read(path, CellKey(tp=int(match[1]), mbs=int(match[2])), model)
+
+
+def _read(path: Path, key: CellKey, model: ModelConfig) -> ProfileFile:
+    found = json_file.read_object(path)
+    if record := found.get("record"):
+        return ProfileFile(path=path, key=key, record=str(record), profile=None)
+    for part in ("timing", "memory"):
+        if part not in found:
+            raise DamagedFileError(path, f"has no {part!r}: it is not a profile file")
+    times = parsed_times(path, json_file.objects_in(path, found, "timing"), "timing")
+    memory = parsed_memory(path, json_file.objects_in(path, found, "memory"), "memory")
+    check_layer_ids(model, times, path, "timing")
+    check_layer_ids(model, memory, path, "memory")
+    return ProfileFile(path=path, key=key, record=None, profile=CellProfile(times=times, memory=memory))

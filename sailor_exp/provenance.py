@@ -15,6 +15,9 @@ from sailor_exp.record import DeviceFacts, Provenance
 from sailor_exp.slurm import neighbours
 
 _PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
+THREADS_PER_RANK = 1
+"""CPU threads that a rank computes with: ranks share a machine, and a number that follows the shell is no number."""
+
 _SLURM = (
     "SLURM_JOB_ID",
     "SLURM_ARRAY_JOB_ID",
@@ -55,7 +58,7 @@ def commit() -> Commit:
     sha = _git("rev-parse", "HEAD") if tracked else None
     if sha is None:
         return Commit(sha=None, dirty=None)
-    return Commit(sha=sha, dirty=bool(_git("status", "--porcelain", "--untracked-files=no")))
+    return Commit(sha=sha, dirty=bool(_git("status", "--porcelain")))
 
 
 def now() -> str:
@@ -103,7 +106,7 @@ def gather(
         devices=list(devices),
         cpu=cpu_model(),
         cpu_cores=len(os.sched_getaffinity(0)),
-        threads_per_rank=int(os.environ.get("OMP_NUM_THREADS", "1")),
+        threads_per_rank=THREADS_PER_RANK,
         versions=package_versions(),
         started_at=started_at,
         finished_at=now(),

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from sailor_exp.config import Device
-from sailor_exp.errors import SailorExpError
+from sailor_exp.errors import RankStartError
 from sailor_exp.messages import Cause, Death, Finished, Message, Progress
+from sailor_exp.provenance import THREADS_PER_RANK
 
 GRACE_S = 0.5
 """How long the other ranks have to say what they saw, once one has died."""
 
-_PRELOAD = ["__main__", "sailor_exp.worker", "sailor_exp.profiles.layers"]
-_SERVED = "SAILOR_EXP_DEVICE"
+_CODE = Path(__file__).resolve().parent.parent
+_PRELOAD = ["sailor_exp.launching", "sailor_exp.worker", "sailor_exp.profiles.layers"]
 _TICK_S = 1.0
 
 Target = Callable[[int, Connection, Any], None]
@@ -47,20 +48,30 @@ class GroupEnd:
 def server(device: Device) -> ForkServerContext:
     """Start the server that ranks are forked from, once a process; it imports in the background.
 
-    One thread a rank: ranks share a machine. NVML answers whether there is a GPU, so that the server creates no
-    CUDA context, which a fork would inherit broken.
-
-    Raises SailorExpError if it runs for another kind of device: the libraries choose theirs when imported.
+    It must find this very code, whatever the working directory. NVML answers whether there is a GPU, so that the
+    server creates no CUDA context, which a fork would inherit broken. An interrupt is for the supervisor to act on.
     """
-    if os.environ.get(_SERVED, device.value) != device.value:
-        raise SailorExpError("one sweep measures one kind of device: sweep over cpu and cuda in separate commands")
-    os.environ[_SERVED] = os.environ["DS_ACCELERATOR"] = device.value
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    os.environ |= {
+        "DS_ACCELERATOR": device.value,
+        "OMP_NUM_THREADS": str(THREADS_PER_RANK),
+        "PYTHONPATH": os.pathsep.join([str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    }
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    forkserver.ensure_running()
+    with _interrupts_ignored():
+        forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For what a child process inherits: Python's fork server ignores interrupts only when its imports are done."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 class RankGroup:
@@ -91,7 +102,7 @@ class RankGroup:
     def run(self, target: Target, task: Any) -> GroupEnd | None:
         """Start the ranks and follow them to their end; None where all finished.
 
-        Kills what is left of its own ranks before it returns, also when interrupted.
+        Kills what is left of its own ranks before it returns, also when interrupted. Raises RankStartError.
         """
         try:
             for rank in range(self._size):
@@ -107,7 +118,10 @@ class RankGroup:
     def _start(self, rank: int, target: Target, task: Any) -> None:
         receiving, sending = self._context.Pipe(duplex=False)
         process = self._context.Process(target=target, args=(rank, sending, task), name=f"rank{rank}", daemon=True)
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            raise RankStartError(error) from error
         sending.close()
         self._processes[rank], self._pipes[rank] = process, receiving
         self._heard[rank] = time.monotonic()

@@ -19,14 +19,12 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sailor_exp.errors import RecordError
-from sailor_exp.storage import write_whole
+from sailor_exp.storage import make_directory, remove_unfinished, write_whole
 
 FORMAT: Final = "sailor-exp record"
 VERSION: Final = 1
 METHOD = 1
 """What the timers bracket. Raised when the same identity would no longer give the same numbers."""
-
-PHASES = ("forward", "backward", "update")
 
 
 class Outcome(StrEnum):
@@ -165,13 +163,15 @@ class Memory(_Frozen):
 
 
 class DeviceFacts(_Frozen):
-    """The device of one rank, as its driver names it; None for what cannot be read."""
+    """The device of one rank, as its driver names it, and the libraries that drive it; None for what is not there."""
 
     name: str
     uuid: str | None
     driver: str | None
     memory_bytes: Count | None
     clock_mhz: dict[str, int | None]
+    cuda: str | None = None
+    nccl: str | None = None
 
 
 class Provenance(_Frozen):
@@ -243,6 +243,17 @@ def records_directory(profile_dir: Path) -> Path:
     return profile_dir / "records"
 
 
+def prepare(profile_dir: Path) -> None:
+    """Make the directories of a sweep, and clear what writers that were killed left in them.
+
+    Raises StorageError before anything is measured that could not be kept.
+    """
+    records = records_directory(profile_dir)
+    for directory in (profile_dir, records, records / "superseded", profile_dir / "logs"):
+        make_directory(directory)
+        remove_unfinished(directory)
+
+
 def write(record: Record, profile_dir: Path) -> Path:
     """Write the record whole; a measured one that it replaces is kept under `superseded/`.
 
@@ -262,9 +273,16 @@ def read(path: Path) -> Record:
     Raises RecordError for a file that is damaged, foreign, or of a version that this code does not know.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
-        raise RecordError(path, f"cannot be read as JSON: {error}") from error
+        text = path.read_bytes()
+        content = json.loads(text, parse_constant=_refuse_constant) if text.strip() else None
+    except OSError as error:
+        raise RecordError(path, f"cannot be read: {error.strerror}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(path, f"is not JSON, or was cut off: {error}") from error
+    except ValueError as error:
+        raise RecordError(path, f"holds what no record may: {error}") from error
+    if content is None:
+        raise RecordError(path, "is empty")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(path, f"is not a {FORMAT}")
     if content.get("version") != VERSION:

@@ -1,5 +1,6 @@
 """Steps until the numbers stand still: every rank runs the same ones, and stops at the same one."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -61,28 +62,37 @@ class StoppingRule:
         return relative_half_width(calibrated(steps_s, [step.calibration_s for step in self._steps]))
 
 
-def sample(
-    run_step: Callable[[int], StepTimes],
-    agreement: Agreement,
-    rule: StoppingRule,
-    progress: Callable[[str, int], None],
-) -> None:
-    """Run steps, numbered from 0, until the rule has enough; the first `warmup` of them do not count.
+class Steps(Protocol):
+    """The steps of one cell on one rank."""
+
+    def calibrate(self) -> None:
+        """Run the calibration kernel that belongs to the next step."""
+
+    def run(self, number: int) -> StepTimes:
+        """Run step `number`, counted from 0."""
+
+
+def sample(steps: Steps, agreement: Agreement, rule: StoppingRule, progress: Callable[[str, int], None]) -> None:
+    """Run steps until the rule has enough; the first `warmup` of them do not count.
+
+    The ranks agree on the step before just before each step, so that they enter it together.
 
     progress: hears the phase and the number of steps done in it.
     """
     warmup = rule.sampling.warmup
-    deadline = time.monotonic() + rule.sampling.budget_s
-    number = 0
+    deadline = math.inf
+    done = 0
+    last = StepTimes(step_s=0.0, calibration_s=0.0)
     while True:
-        times = run_step(number)
+        steps.calibrate()
         late = float(time.monotonic() > deadline)
-        step_s, calibration_s, over_budget = agreement.maximum([times.step_s, times.calibration_s, late])
-        number += 1
-        if number <= warmup:
-            progress("warm-up", number)
-            continue
-        rule.add(StepTimes(step_s=step_s, calibration_s=calibration_s))
-        progress("sampling", number - warmup)
-        if rule.enough(over_budget=bool(over_budget)):
-            return
+        step_s, calibration_s, over_budget = agreement.maximum([last.step_s, last.calibration_s, late])
+        if done > warmup:
+            rule.add(StepTimes(step_s=step_s, calibration_s=calibration_s))
+            if rule.enough(over_budget=bool(over_budget)):
+                return
+        elif done == warmup:
+            deadline = time.monotonic() + rule.sampling.budget_s
+        last = steps.run(done)
+        done += 1
+        progress("warm-up" if done <= warmup else "sampling", done if done <= warmup else done - warmup)

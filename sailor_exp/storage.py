@@ -1,5 +1,6 @@
 """Files are written whole or not at all: beside their place, flushed, then renamed over it."""
 
+import contextlib
 import os
 import tempfile
 import time
@@ -16,8 +17,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises StorageError.
     """
+    make_directory(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
     except OSError as error:
         raise StorageError(path, error) from error
@@ -35,11 +36,20 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, unless they are there. Raises StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(path, error) from error
+
+
 def remove_unfinished(directory: Path) -> None:
     """Remove what writers that were killed an hour ago or longer left behind."""
     for path in directory.glob(f"{_PREFIX}*"):
-        if time.time() - path.stat().st_mtime > _STALE_S:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # its writer is alive, and has just renamed it
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
 
 
 def _umask() -> int:

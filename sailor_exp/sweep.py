@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from sailor_exp import profile_file, provenance, record, storage
-from sailor_exp.config import Cell, infeasibility
+from sailor_exp import profile_file, provenance, record
+from sailor_exp.config import Cell, infeasibility, sampling_target
+from sailor_exp.errors import RefusedError
 from sailor_exp.identity import identity_of
 from sailor_exp.messages import Cause, LayersMeasurement, Measured, Message, Progress
 from sailor_exp.ranks import GroupEnd, RankGroup, server, tail
@@ -41,21 +42,34 @@ class Result:
 
 
 def run(cells: Sequence[Cell], display: Display) -> list[Result]:
-    """Measure cells, in the order of their packs; results in the order given.
+    """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
 
-    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read.
+    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
+    RankStartError and RefusedError where no rank can run here.
     """
     sweep = Sweep(cells, display)
     for pack in packs(cells):
         sweep.run_pack(pack)
-    return sweep.results()
+    results = sweep.results()
+    for place in sweep.repeated():
+        display.done(place, results[place].record, reused=True)
+    return results
+
+
+def settled(cell: Cell) -> bool:
+    """Whether a sweep has nothing to measure for the cell.
+
+    Raises RecordError where the record that is there cannot be read.
+    """
+    return infeasibility(cell) is not None or (not cell.force and former(cell) is not None)
 
 
 def packs(cells: Sequence[Cell]) -> list[list[int]]:
-    """Places of cells that one process group can measure together, by rising microbatch."""
+    """Places of cells that one process group can measure together, by rising microbatch; of equal cells the first."""
     found: dict[str, list[int]] = {}
-    for place, cell in enumerate(cells):
-        found.setdefault(repr(replace(cell, mbs=0)), []).append(place)
+    first = {repr(cell): place for place, cell in reversed(list(enumerate(cells)))}
+    for place in sorted(first.values()):
+        found.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
     return [sorted(pack, key=lambda place: cells[place].mbs) for pack in found.values()]
 
 
@@ -75,12 +89,17 @@ class Sweep:
         self._display = display
         self._results: dict[int, Result] = {}
         self._started_at = provenance.now()
-        for directory in {record.records_directory(Path(cell.profile_dir)) for cell in cells}:
-            storage.remove_unfinished(directory)
+        for directory in {Path(cell.profile_dir) for cell in cells}:
+            record.prepare(directory)
 
     def results(self) -> list[Result]:
-        """Return the results in the order of the cells; all of them must be there."""
-        return [self._results[place] for place in range(len(self._cells))]
+        """Return the results in the order of the cells, of equal cells one; all of them must be there."""
+        by_cell = {repr(result.cell): result for result in self._results.values()}
+        return [by_cell[repr(cell)] for cell in self._cells]
+
+    def repeated(self) -> list[int]:
+        """Places of cells that stand in the grid before."""
+        return [place for place in range(len(self._cells)) if place not in self._results]
 
     def result(self, place: int) -> Result | None:
         """Return the result of one cell, None while it has none."""
@@ -113,8 +132,13 @@ class Sweep:
         if (reason := infeasibility(cell)) is not None:
             self.finish(place, Outcome.infeasible, Ending(message=reason))
         elif not cell.force and (earlier := former(cell)) is not None:
-            self._results[place] = Result(cell=cell, record=earlier, reused=True)
-            self._display.done(place, earlier, reused=True)
+            if earlier.outcome is Outcome.ok:
+                profile_file.keep(earlier, Path(cell.profile_dir))
+            self._reuse(place, earlier)
+
+    def _reuse(self, place: int, earlier: Record) -> None:
+        self._results[place] = Result(cell=self._cells[place], record=earlier, reused=True)
+        self._display.done(place, earlier, reused=True)
 
     def _skip_after_oom(self, pack: Sequence[int]) -> None:
         out_of_memory = [
@@ -149,9 +173,12 @@ class Sweep:
             group = RankGroup(server(cells[0].gpu.device), cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
             task = Task(cells=cells, rendezvous=Path(directory) / "rendezvous", logs=logs)
             end = group.run(run_rank, task)
+        if end is not None and end.death.cause is Cause.refused:
+            _remove(logs)
+            raise RefusedError(end.death.message)
         if end is None:
             _remove(logs)
-        else:
+        elif state.complete < len(places):
             self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
 
     def _finish_measured(self, place: int, by_rank: dict[int, LayersMeasurement]) -> None:
@@ -188,6 +215,10 @@ class Sweep:
             samples=None,
             provenance=self._provenance(cell, [], slurm),
         )
+        if (earlier := _record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
+            self._reuse(place, earlier)
+            return
+        profile_file.discard(unmeasured, Path(cell.profile_dir))
         self._write(place, unmeasured)
 
     def _write(self, place: int, made: Record) -> None:
@@ -208,12 +239,35 @@ def record_path(cell: Cell) -> Path:
 
 
 def former(cell: Cell) -> Record | None:
-    """Return the record that settles the cell already: a measurement, or out of memory."""
-    path = record_path(cell)
-    if not path.exists():
+    """Return the record that settles the cell already: out of memory, or a measurement as good as is asked for.
+
+    Raises RecordError where the record that is there cannot be read.
+    """
+    earlier = _record_of(cell)
+    if earlier is None or earlier.outcome not in {Outcome.ok, Outcome.oom}:
         return None
-    earlier = record.read(path)
-    return earlier if earlier.outcome in {Outcome.ok, Outcome.oom} else None
+    return earlier if earlier.statistics is None or _good_enough(earlier, cell) else None
+
+
+def _record_of(cell: Cell) -> Record | None:
+    path = record_path(cell)
+    return record.read(path) if path.exists() else None
+
+
+def _good_enough(former: Record, cell: Cell) -> bool:
+    """Whether a measurement is within the asked interval, or was given as much as is asked to get there."""
+    asked, given = cell.sampling, former.provenance.sampling
+    width = former.statistics.relative_half_width if former.statistics else None
+    if width is not None and width <= sampling_target(cell):
+        return True
+    limits = (given["max_steps"] >= asked.max_steps, given["budget_s"] >= asked.budget_s)
+    return all(limits) and bool(given["target"] <= sampling_target(cell))
+
+
+def _says_the_same(former: Record, now: Record) -> bool:
+    """Whether an outcome that took no ranks is on disk already, to the word."""
+    taken_without_ranks = now.outcome in {Outcome.infeasible, Outcome.skipped}
+    return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)
 
 
 def _logs(cell: Cell) -> list[Path]:

@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from sailor_exp.config import Cell
+from sailor_exp.messages import Cause, Death
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,10 @@ class Task:
 
 
 def run_rank(rank: int, pipe: Connection, task: Task) -> None:
-    """Entry of a rank process."""
-    from sailor_exp.worker import run
-
+    """Entry of a rank process. A library that does not load is told, and not only to the terminal."""
+    try:
+        from sailor_exp.worker import run
+    except (ImportError, OSError) as error:
+        pipe.send(Death(cause=Cause.error, message=f"{type(error).__name__}: {error}", phase="importing"))
+        raise
     run(rank, pipe, task)

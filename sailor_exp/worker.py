@@ -28,8 +28,10 @@ from sailor_exp.agreement import RankAgreement
 from sailor_exp.config import Cell, Device
 from sailor_exp.device import check_device, facts, rank_device
 from sailor_exp.engine import start_deepspeed
-from sailor_exp.limit import limit_data
+from sailor_exp.errors import DeviceMismatchError, InheritedCudaError, SailorExpError, TooFewDevicesError
+from sailor_exp.limit import limit_data, limited
 from sailor_exp.messages import Cause, Death, Finished, Measured, Progress
+from sailor_exp.provenance import THREADS_PER_RANK
 from sailor_exp.tasks import Task
 from sailor_exp.units import GIB
 
@@ -38,9 +40,12 @@ EXIT_TOLD = 3
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory"
-    r"|Resource temporarily unavailable",
+    r"|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
     re.IGNORECASE,
 )
+_NO_STACK = re.compile("Resource temporarily unavailable")
+"""What a thread says that gets no stack: out of memory where memory is limited, else the system's own limits."""
+
 _LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|NCCL|remote process|Socket", re.IGNORECASE)
 
 
@@ -70,9 +75,9 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
     gc.freeze()  # what the server imported is garbage for nobody: collections need not look at it
     _leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _redirect_output(task.logs[rank])
     voice = Voice(pipe)
     try:
+        _redirect_output(task.logs[rank])
         _measure_all(rank, voice, task)
         voice.send(Finished())
     except BaseException as error:  # noqa: BLE001
@@ -84,6 +89,7 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
 def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     first = task.cells[0]
     voice.progress("joining")
+    _refuse_inherited_cuda()
     device = rank_device(first, rank)
     check_device(first, device)
     join_group(rank, first, task.rendezvous)
@@ -95,6 +101,12 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
         voice.send(Measured(cell=index, measurement=measuring.measure(cell, device_facts)))
 
 
+def _refuse_inherited_cuda() -> None:
+    """A CUDA context does not survive a fork: the libraries that the server imports must not have made one."""
+    if torch.cuda._is_in_bad_fork():  # noqa: SLF001
+        raise InheritedCudaError
+
+
 def join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
     """Make this process the given rank of the cell's group, for torch, DeepSpeed and Megatron-Core alike.
 
@@ -103,7 +115,7 @@ def join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(cell.tp)}
     if cell.gpu.device is Device.cpu:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        torch.set_num_threads(THREADS_PER_RANK)
     torch.distributed.init_process_group(
         cell.gpu.backend.value,
         init_method=f"file://{rendezvous}",
@@ -113,6 +125,9 @@ def join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
     )
     start_deepspeed(cell)
     parallel_state.initialize_model_parallel(cell.tp, create_gloo_process_groups=False)
+    # Full fp32 products, whatever the environment says: TF32 would change their time several-fold.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(rank)
 
 
@@ -128,18 +143,25 @@ def _limit_memory(cell: Cell, agreement: RankAgreement) -> None:
 
 
 def _tell_and_leave(voice: Voice, error: BaseException) -> Never:
-    message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}"
     with contextlib.suppress(OSError):
-        voice.send(Death(cause=cause_of(error), message=message, phase=voice.phase))
+        voice.send(Death(cause=cause_of(error), message=_message(error), phase=voice.phase))
     _leave(EXIT_TOLD)
 
 
+def _message(error: BaseException) -> str:
+    """Return the error's first line; the kind of it too, unless it is one of ours, which says all."""
+    first_line = str(error).strip().partition("\n")[0] or repr(error)
+    return first_line if isinstance(error, SailorExpError) else f"{type(error).__name__}: {first_line}"
+
+
 def cause_of(error: BaseException) -> Cause:
-    """Tell running out of memory and losing a peer from everything else."""
+    """Tell running out of memory, losing a peer and a refused device from everything else."""
     text = str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(text)
-    ):
+    if isinstance(error, DeviceMismatchError | TooFewDevicesError):
+        return Cause.refused
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Cause.out_of_memory
+    if isinstance(error, RuntimeError) and (_OUT_OF_MEMORY.search(text) or (limited() and _NO_STACK.search(text))):
         return Cause.out_of_memory
     if isinstance(error, RuntimeError | OSError) and _LOST_PEER.search(text):
         return Cause.lost_peer

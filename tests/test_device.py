@@ -7,7 +7,8 @@ import torch
 
 from sailor_exp import device
 from sailor_exp.clock import CpuClock, CudaClock, Interval
-from sailor_exp.errors import DeviceMismatchError
+from sailor_exp.command_line import CONF
+from sailor_exp.errors import DeviceMismatchError, TooFewDevicesError
 from sailor_exp.messages import Cause
 from sailor_exp.provenance import cpu_model
 from sailor_exp.worker import cause_of
@@ -74,14 +75,26 @@ def test_a_device_of_another_kind_is_refused_before_anything_is_measured(monkeyp
         ("rtx-3090", "NVIDIA GeForce RTX 3090"),
     ],
 )
-def test_each_gpu_knows_its_drivers_name(monkeypatch, gpu, name):
+def test_each_gpu_knows_its_drivers_name_and_no_other_gpu_does(monkeypatch, gpu, name):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
-    device.check_device(cell(f"gpu={gpu}"), torch.device("cuda", 0))
+    for choice in (path.stem for path in (CONF / "gpu").glob("*.yaml") if path.stem != "cpu"):
+        if choice == gpu:
+            device.check_device(cell(f"gpu={choice}"), torch.device("cuda", 0))
+        else:
+            with pytest.raises(DeviceMismatchError):
+                device.check_device(cell(f"gpu={choice}"), torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize(("gpu", "name"), [("h100-80", "NVIDIA H100 NVL"), ("gh-96", "NVIDIA GH200 144G HBM3e")])
+def test_a_larger_sister_is_another_gpu(monkeypatch, gpu, name):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    with pytest.raises(DeviceMismatchError):
+        device.check_device(cell(f"gpu={gpu}"), torch.device("cuda", 0))
 
 
 def test_more_ranks_than_visible_devices_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(DeviceMismatchError, match=r"2 devices.*1 visible"):
+    with pytest.raises(TooFewDevicesError, match="tp=2 needs 2 CUDA devices; 1 are visible"):
         device.rank_device(cell("gpu=a100-40", "tp=2"), 1)
 
 
@@ -111,6 +124,7 @@ def test_driver_and_clocks_are_read_where_they_can_be(monkeypatch, tmp_path, one
     found = device.facts(torch.device("cuda", 0))
     assert (found.driver, found.uuid, found.memory_bytes) == ("550.54.15", "GPU-1-2-3", 85 * 10**9)
     assert found.clock_mhz == {"sm": 1980, "memory": 2619, "sm_max": None}
+    assert found.cuda == torch.version.cuda
 
 
 def test_what_cannot_be_read_is_none(monkeypatch, tmp_path, one_gpu):
@@ -136,6 +150,9 @@ def test_a_cpu_is_known_by_its_model():
         (RuntimeError("[pair.cc:537] Connection closed by peer [127.0.0.1]:3521"), Cause.lost_peer),
         (RuntimeError("NCCL error: remote process exited or there was a network error"), Cause.lost_peer),
         (ValueError("out of memory"), Cause.error),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), Cause.out_of_memory),
+        (RuntimeError("Resource temporarily unavailable"), Cause.error),
+        (TooFewDevicesError(asked=2, visible=0), Cause.refused),
         (RuntimeError("shape mismatch"), Cause.error),
     ],
 )

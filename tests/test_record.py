@@ -1,6 +1,5 @@
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -73,10 +72,10 @@ def test_the_slurm_job_is_part_of_the_provenance():
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "cannot be read as JSON"),
-        (b'{"format": "sailor-exp record", "ver', "cannot be read as JSON"),
-        (b'{"format": "sailor-exp record", "version": NaN}', "NaN is not a number"),
-        (b'{"format": "sailor-exp record", "version": Infinity}', "Infinity is not finite"),
+        (b"", "is empty"),
+        (b'{"format": "sailor-exp record", "ver', "cut off"),
+        (b'{"format": "sailor-exp record", "version": NaN}', "NaN"),
+        (b'{"format": "sailor-exp record", "version": Infinity}', "Infinity"),
         (b"[1, 2]", "is not a sailor-exp record"),
         (b'{"timing": {}}', "is not a sailor-exp record"),
         (b'{"format": "sailor-exp record", "version": 2}', "has version 2; this code reads version 1"),
@@ -142,7 +141,6 @@ def test_a_file_that_cannot_be_written_leaves_the_former_one_and_nothing_else(tm
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert f"StorageError: cannot write {path}: File too large" in done.stderr
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file.json", "former")]
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 
 def test_a_directory_that_cannot_be_made_is_one_clear_error(tmp_path):

@@ -19,15 +19,25 @@ class PeerOutOfTime:
         return [*values[:2], 1.0]
 
 
+class Recorded:
+    """Steps whose times are given by their number."""
+
+    def __init__(self, step_s, calibration_s):
+        self.calls = []
+        self._step_s, self._calibration_s = step_s, calibration_s
+
+    def calibrate(self):
+        self.calls.append("calibrate")
+
+    def run(self, number):
+        self.calls.append(number)
+        return StepTimes(step_s=self._step_s(number), calibration_s=self._calibration_s(number))
+
+
 def steps_run(rule, agreement, step_s=lambda number: 1.0, calibration_s=lambda number: 1.0):
-    numbers, heard = [], []
-
-    def run(number):
-        numbers.append(number)
-        return StepTimes(step_s=step_s(number), calibration_s=calibration_s(number))
-
-    sample(run, agreement, rule, lambda phase, count: heard.append((phase, count)))
-    return numbers, heard
+    steps, heard = Recorded(step_s, calibration_s), []
+    sample(steps, agreement, rule, lambda phase, count: heard.append((phase, count)))
+    return [call for call in steps.calls if call != "calibrate"], heard
 
 
 def rule(target=0.03, **settings):
@@ -78,3 +88,25 @@ def test_few_steps_are_not_called_converged():
     cut_short.add(StepTimes(step_s=1.0, calibration_s=1.0))
     assert cut_short.half_width() == 0.0
     assert not cut_short.converged()
+
+
+def test_ranks_agree_after_the_calibration_and_right_before_each_step():
+    steps = Recorded(lambda number: 1.0, lambda number: 1.0)
+
+    class Noted:
+        def maximum(self, values):
+            steps.calls.append("agree")
+            return list(values)
+
+    sample(steps, Noted(), rule(warmup=2, min_steps=8), lambda phase, count: None)
+    order = steps.calls[:-2]
+    assert order[:6] == ["calibrate", "agree", 0, "calibrate", "agree", 1]
+    assert len(order) == 3 * 10
+    assert steps.calls[-2:] == ["calibrate", "agree"], "the last look comes after the last step"
+
+
+def test_the_budget_counts_from_the_end_of_the_warm_up(monkeypatch):
+    now = iter(range(0, 10_000, 10))
+    monkeypatch.setattr("sailor_exp.sampling.time.monotonic", lambda: float(next(now)))
+    numbers, _ = steps_run(rule(warmup=3, budget_s=35.0), Alone())
+    assert len(numbers) == 3 + 4

@@ -49,19 +49,26 @@ class LayersProfile:
     def measure(self, cell: Cell, device: DeviceFacts) -> LayersMeasurement:
         """Sample one cell until the stopping rule has enough."""
         self._voice.progress("batch")
+        _forget_the_cell_before(self._device)
         steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with _no_garbage_collection():
-            self._agreement.maximum([0.0])
-            sample(steps.run, self._agreement, rule, Throttled(self._voice).progress)
+            sample(steps, self._agreement, rule, Throttled(self._voice).progress)
         return steps.measurement(device)
+
+
+def _forget_the_cell_before(device: torch.device) -> None:
+    """Give back what an earlier microbatch left in the allocator's cache: its figures are of this cell alone."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     """Keep Python's collector out of the steps: it would stop one rank, and let the others wait."""
-    gc.collect()
     gc.disable()
     try:
         yield
@@ -91,6 +98,11 @@ class Calibration:
         self._left, self._right = (torch.ones(size, size, device=device) for _ in range(2))
         self._product = torch.empty(size, size, device=device)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the operands, which belong to no cell."""
+        return sum(tensor.nbytes for tensor in (self._left, self._right, self._product))
+
     def run(self) -> None:
         """Do the work once; the caller marks the time."""
         torch.mm(self._left, self._right, out=self._product)
@@ -112,14 +124,17 @@ class _Steps:
             for name, part in zip(chain.names, chain.parts, strict=True)
         ]
 
-    def run(self, number: int) -> StepTimes:
-        """Run step `number`; the second one is also watched for memory, and does not count."""
+    def calibrate(self) -> None:
+        """Mark how long the calibration kernel takes just before the next step."""
         start = self._clock.now()
         self._calibration.run()
-        calibration = Interval(start, self._clock.now())
+        self._calibrated = Interval(start, self._clock.now())
+
+    def run(self, number: int) -> StepTimes:
+        """Run step `number`; the second one is also watched for memory, and does not count."""
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
-        self._calibration_s.append(self._clock.seconds(calibration))
+        self._calibration_s.append(self._clock.seconds(self._calibrated))
         step_s = sum(self._keep(part, times) for part, times in zip(self._parts, intervals, strict=True))
         return StepTimes(step_s=step_s, calibration_s=self._calibration_s[-1])
 
@@ -143,16 +158,17 @@ class _Steps:
     def _observed(self) -> list[PartIntervals]:
         self._voice.entering("watching memory")
         with without_limit():
-            observer = MemoryObserver(self._chain, self._batch.tokens.device)
+            observer = MemoryObserver(self._chain, self._batch.tokens.device, apart_bytes=self._calibration.bytes)
             intervals, self._footprint = observer.step(self._batch)
         return intervals
 
     def _keep(self, part: PartSeconds, intervals: PartIntervals) -> float:
         """Append the seconds of one part; returns what it took of the step."""
-        forward_s, backward_s, update_s, whole_s = (
+        forward_s, backward_s, whole_s = (
             self._clock.seconds(interval)
-            for interval in (intervals.forward, intervals.backward, intervals.update, intervals.whole_update)
+            for interval in (intervals.forward, intervals.backward, intervals.whole_update)
         )
+        update_s = sum(self._clock.seconds(interval) for interval in intervals.updates)
         part.forward_s.append(forward_s)
         part.backward_s.append(backward_s)
         part.update_s.append(update_s)

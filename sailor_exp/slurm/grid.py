@@ -19,7 +19,7 @@ from sailor_exp.slurm.refusal import SubmissionRefused
 from sailor_exp.slurm.request import Request, exports
 from sailor_exp.slurm.states import Answer, JobState
 from sailor_exp.slurm.submission import Array, Job
-from sailor_exp.sweep import Result, Sweep, packs, record_path
+from sailor_exp.sweep import Result, Sweep, former, packs, record_path
 
 RESULT_GRACE_S = 10.0
 """How long after a job's end its records and its accounting may become visible: file systems and sacct lag."""
@@ -83,7 +83,7 @@ class SlurmGrid:
             book.recover(self._ledger)
             for pack in packs(self._cells):
                 self._sweep.settle(pack)
-            attached = self._attach(self._sweep.waiting(range(len(self._cells))))
+            attached = self._attach([place for pack in packs(self._cells) for place in self._sweep.waiting(pack)])
             held = {place for followed in self._followed.values() for place in followed.job.cells}
             submitted = self._submit(self._jobs(held))
         return Start(
@@ -271,8 +271,8 @@ class SlurmGrid:
                 continue
             self._seen_records[place] = changed
             made = record.read(path)
-            settled = made.outcome in {Outcome.ok, Outcome.oom} and not self._cells[place].force
-            if settled or book.made_in(made, followed.job_id):
+            good = not self._cells[place].force and former(self._cells[place]) is not None
+            if good or book.made_in(made, followed.job_id):
                 self._sweep.keep(place, made)
 
     def _show(self, places: Iterable[int], text: str) -> None:

@@ -31,8 +31,8 @@ class Row:
 def rows(cells: Sequence[Cell], submission_dir: Path) -> list[Row]:
     """Return the state of each cell. Raises SlurmCommandError, LedgerError, RecordError."""
     known = book.known_jobs(Ledger(submission_dir), cells, range(len(cells)))
-    job_of = {place: job for job in known for place in job.cells}
-    return [_row(cell, job_of.get(place)) for place, cell in enumerate(cells)]
+    job_of = {book.record_key(cells[place]): job for job in known for place in job.cells}
+    return [_row(cell, job_of.get(book.record_key(cell))) for cell in cells]
 
 
 def cancel(cells: Sequence[Cell], submission_dir: Path) -> list[str]:

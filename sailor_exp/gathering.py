@@ -1,0 +1,194 @@
+"""The command `gather.py`: from records to the gathered database, and from that to the planners' files.
+
+0: done, and nothing that a reader needs is missing. 1: something needed is missing or cannot be used; it is named,
+and the rest was done. 2: the command was wrong, and nothing was started. 130: interrupted.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Never
+
+import hydra
+from omegaconf import DictConfig
+
+from sailor_exp import command_line, storage
+from sailor_exp.advice import advice_of
+from sailor_exp.config import GatherConfig, VmConfig, gather_from, register
+from sailor_exp.errors import ConfigurationError, NothingMeasuredError, SailorExpError, UnknownExporterError
+
+LACKING, WRONG, INTERRUPTED = 1, 2, 130
+
+_SAILOR = "sailor"
+_TABLES = ("csv", "parquet")
+
+
+class Grid:
+    """What the launcher plugins ask of this application: all configurations of a sweep at once."""
+
+    def run(self, configs: Sequence[DictConfig]) -> list[str]:
+        """Gather or export what each configuration asks for; what one lacks does not stop the others.
+
+        Raises SystemExit, which Hydra lets through without a traceback, where something is lacking.
+        """
+        run = _Run()
+        complete = [run.told(job) for job in _distinct([gather_from(config) for config in configs])]
+        if not all(complete):
+            raise SystemExit(LACKING)
+        return ["ok"] * len(configs)
+
+    def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> Never:  # noqa: ARG002
+        """Refuse to submit what takes seconds and no GPU. Raises SystemExit."""
+        print("gathering runs where it is started: leave out hydra/launcher", file=sys.stderr)
+        raise SystemExit(WRONG)
+
+
+def _run_one(config: DictConfig) -> str:
+    return Grid().run([config])[0]
+
+
+_run_one.grid = Grid()  # type: ignore[attr-defined]  # the launcher plugins' contract
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    register()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.argv[1:] = command_line.checked(given, command_line.GATHER)
+        hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="gather")(_run_one)()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("interrupted; every file is as it was or as it should be", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _distinct(jobs: Sequence[GatherConfig]) -> list[GatherConfig]:
+    """One job of those that differ in nothing that matters to them: records know no VM."""
+    distinct: dict[str, GatherConfig] = {}
+    for job in jobs:
+        matters = job if _plans_with_vm(job) else replace(job, vm=VmConfig(gpus=0))
+        distinct.setdefault(repr(matters), job)
+    return list(distinct.values())
+
+
+def _plans_with_vm(job: GatherConfig) -> bool:
+    return job.exporter.name not in {_SAILOR, *_TABLES}
+
+
+def _name(job: GatherConfig) -> str:
+    vm = f" vm={job.vm.gpus}" if _plans_with_vm(job) else ""
+    return f"{job.exporter.name} of {job.model.name} on {job.gpu.name}{vm}"
+
+
+@dataclass
+class _Run:
+    """The jobs of one command line, and which of them wrote each file."""
+
+    written: dict[Path, GatherConfig] = field(default_factory=dict)
+
+    def told(self, job: GatherConfig) -> bool:
+        """Do a job; tell what it lacks and warn on standard error. Returns whether it lacks nothing."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            try:
+                lacking = self._do(job)
+            except SailorExpError as error:
+                lacking = [str(error)]
+        for text in dict.fromkeys(str(warning.message) for warning in caught):
+            print(f"warning: {text}", file=sys.stderr)
+        for text in lacking:
+            print(f"{_name(job)}: {text}", file=sys.stderr)
+        return not lacking
+
+    def _do(self, job: GatherConfig) -> list[str]:
+        if job.exporter.name == _SAILOR:
+            return _gather(job)
+        if job.exporter.name in _TABLES:
+            _write_table(job)
+        else:
+            self._export(job)
+        return []
+
+    def _export(self, job: GatherConfig) -> None:
+        """Write a planner's files from the gathered database."""
+        from sailor_exp.export.inputs import place_of, source_of, unread_files
+        from sailor_exp.export.registry import EXPORTERS
+
+        if job.exporter.name not in EXPORTERS:
+            raise UnknownExporterError(job.exporter.name, [_SAILOR, *_TABLES, *EXPORTERS])
+        exporter = EXPORTERS[job.exporter.name]
+        for key in unread_files(job.exporter, exporter):
+            warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
+        files = exporter.files(source_of(job, exporter))
+        directory = place_of(job).baseline(exporter.planner)
+        for name, content in files.items():
+            self._warn_of_overwriting(directory / name, content, job)
+            storage.write_whole(directory / name, content)
+        print(f"{_name(job)}: {_counted(len(files), 'file')} in {directory}/: {', '.join(files)}")
+
+    def _warn_of_overwriting(self, path: Path, content: bytes, job: GatherConfig) -> None:
+        former = self.written.get(path)
+        if former is not None and path.read_bytes() != content:
+            warnings.warn(
+                f"{path} has one place for every VM: it now holds vm={job.vm.gpus}, no longer vm={former.vm.gpus}. "
+                "Give each its own export_root to keep both.",
+                stacklevel=2,
+            )
+        self.written[path] = job
+
+
+def _gather(job: GatherConfig) -> list[str]:
+    """Merge the records into Sailor's three files, and print the coverage; returns what a reader lacks."""
+    from sailor_exp import coverage, profile_file, record
+    from sailor_exp.export.inputs import place_of
+    from sailor_exp.merging import merge
+    from sailor_exp.table import table_of
+
+    profile_dir = Path(job.profile_dir)
+    found = table_of(job, record.read_all(profile_dir), profile_file.read_all(profile_dir, job.model, job.gpu.name))
+    if not found.states:
+        raise _nothing_measured(job)
+    for warning in found.warnings:
+        warnings.warn(warning, stacklevel=2)
+    print(f"{job.model.name} on {job.gpu.name}, from {profile_dir}/")
+    print(coverage.grid(found))
+    if found.foreign:
+        print("* from a profile file of another tool")
+    if not found.cells:
+        return ["no cell has numbers: nothing was written"]
+    merged = merge(place_of(job), job.model, found.cells, found.without_numbers())
+    for difference in merged.differences:
+        print(f"llm_info.json changed: {difference}")
+    if merged.stayed:
+        print(f"stayed as they were in the database: {', '.join(str(key) for key in merged.stayed)}")
+    for path in merged.paths:
+        print(f"wrote {path}")
+    return coverage.lacking(found, merged, job)
+
+
+def _write_table(job: GatherConfig) -> None:
+    """Write all records as one tidy table."""
+    from sailor_exp import record, tidy
+
+    render = tidy.as_csv if job.exporter.name == "csv" else tidy.as_parquet
+    records = list(record.read_all(Path(job.profile_dir)))
+    if not records:
+        raise _nothing_measured(job)
+    path = Path(job.export_root) / "tables" / job.model.name / f"{job.gpu.name}.{job.exporter.name}"
+    storage.write_whole(path, render(records))
+    print(f"{_counted(len(records), 'record')} in {path}")
+
+
+def _nothing_measured(job: GatherConfig) -> NothingMeasuredError:
+    command = advice_of(job).measure([(tp, mbs) for tp in (1, 2, 4) for mbs in (1, 2, 4, 8)])
+    return NothingMeasuredError(Path(job.profile_dir), model=job.model.name, gpu=job.gpu.name, command=command)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
