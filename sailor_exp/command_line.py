@@ -84,7 +84,7 @@ class _Check:
         self._found: list[str] = []
 
     def faults_of(self, overrides: Sequence[str]) -> list[str]:
-        self._found += [] if self._multirun else _launchers_without_sweep(overrides)
+        self._found += self._launcher_faults(overrides)
         parsed = sorted(self._parsed(overrides), key=lambda override: not _chooses_a_group(override))
         choices = [self._values(override) for override in parsed]
         if self._found or self._faults_together(choices):
@@ -95,6 +95,13 @@ class _Check:
                 accepted += [fitting] if fitting else []
             self._found += self._faults_together(accepted)
         return list(dict.fromkeys(self._found))
+
+    def _launcher_faults(self, overrides: Sequence[str]) -> list[str]:
+        """Hydra asks its launcher only in a sweep: a single run would measure here, on a login node."""
+        chosen = [override for override in overrides if override.startswith("hydra/launcher=")]
+        if self._command is GATHER:
+            return [f"{override}: gathering runs where it is started: leave it out" for override in chosen]
+        return [] if self._multirun else [f"{given}: Hydra uses a launcher only in a sweep: add -m" for given in chosen]
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
         parser = OverridesParser.create()
@@ -171,12 +178,6 @@ def _names_no_key_of_the_launcher(key: str, error: Exception) -> bool:
     """Whether a key is not the launcher's, on the command line or in a site's file."""
     of_launcher = key.startswith("hydra.launcher.") and _first_line(error).startswith("Could not override")
     return of_launcher or "not in 'SlurmOptions'" in str(error.__cause__ or error)
-
-
-def _launchers_without_sweep(overrides: Sequence[str]) -> list[str]:
-    """Hydra asks its launcher only in a sweep: a single run would measure here, on a login node."""
-    chosen = [override for override in overrides if override.startswith("hydra/launcher=")]
-    return [f"{override}: Hydra uses a launcher only in a sweep: add -m" for override in chosen]
 
 
 def _unusable(override: Override) -> str | None:

@@ -1,8 +1,11 @@
 """What a cell asks SLURM for, and what is refused before anything is submitted: no cluster needed."""
 
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from sailor_exp.command_line import CONF
+from sailor_exp.config import register
 from sailor_exp.errors import ConfigurationError
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, gpus_asked, options_from, sweep_faults
 from sailor_exp.slurm.refusal import refusal
@@ -133,3 +136,16 @@ def test_a_refusal_names_the_option_that_it_is_about(printed, options):
     error = refusal(printed, request, {"colour": "red"})
     assert error.options == options
     assert str(error).startswith("sbatch refused the job: ")
+
+
+@pytest.mark.parametrize("name", ["slurm", "site-example"])
+@pytest.mark.parametrize("tp", [1, 4])
+def test_every_site_file_composes_to_a_request_without_a_fault_for_every_cell(name, tp):
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = [f"hydra/launcher={name}", "gpu=a100-40", f"tp={tp}"]
+        config = compose("launch", overrides, return_hydra_config=True)
+    options = options_from(config.hydra.launcher)
+    assert cell_faults(cell("gpu=a100-40", f"tp={tp}"), options) == []
+    assert gpus_asked(options) == tp
+    assert (options.gres is None) == (name == "site-example")
