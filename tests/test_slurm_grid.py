@@ -171,6 +171,17 @@ def test_a_job_without_a_log_asks_whether_the_directory_is_shared(slurm, tmp_pat
     assert endings(tmp_path)[1][1].endswith("is submission_dir on a file system that the nodes share?")
 
 
+def test_a_job_that_the_log_says_was_killed_for_memory_is_told_so_whatever_its_state(slurm, tmp_path):
+    slurm.answer("sacct", sacct_lines([("11", "FAILED")]))
+    grid = grid_of(tiny(1))
+    grid.start()
+    (written,) = submissions(tmp_path / "outputs/slurm")
+    said = "slurmstepd-n1: error: StepId=11.0 exceeded memory limit (1129529344 > 1048576000), being killed\n"
+    (Path(written["folder"]) / "11_0_log.out").write_text(said)
+    grid.follow()
+    assert endings(tmp_path)[1][1].startswith("job 11 on n1 was killed for the machine's memory")
+
+
 def test_a_preempted_job_is_submitted_again_up_to_the_limit(slurm, tmp_path):
     slurm.answer("sacct", sacct_lines([(str(number), "PREEMPTED") for number in (11, 12, 13, 14)]))
     grid = grid_of(tiny(1), resubmit_preempted=2)

@@ -1,5 +1,7 @@
 """From the state in which a job ended to the outcome of a cell that has no result: pure."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from sailor_exp.ranks import tail
@@ -8,6 +10,8 @@ from sailor_exp.slurm.request import Request
 from sailor_exp.slurm.states import JobState
 
 _TAIL_LINES = 8
+_KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded \w*\s?memory limit|oom.kill)", re.IGNORECASE)
+"""What slurmstepd writes where a job was killed for memory; with OverMemoryKill its state is FAILED all the same."""
 
 
 def outcome_of(state: JobState) -> Outcome:
@@ -17,6 +21,8 @@ def outcome_of(state: JobState) -> Outcome:
 
 def ending_of(job_id: str, state: JobState, request: Request, log: Path) -> Ending:
     """Return why the cell has no numbers, with the end of the job's log."""
+    if _KILLED_FOR_MEMORY.search(tail(log, _TAIL_LINES)):
+        state = replace(state, name="OUT_OF_MEMORY")
     return Ending(message=f"{_reason(job_id, state, request)}{_end_of(log)}", log=str(log) if log.exists() else None)
 
 

@@ -36,7 +36,13 @@ class Launcher:
     directory: Path
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        fixed = ("-m", "hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "profile_dir=out")
+        fixed = (
+            "-m",
+            "hydra/launcher=slurm",
+            "hydra.launcher.poll_s=0.5",
+            "hydra.launcher.mem_gb=3",
+            "profile_dir=out",
+        )
         return subprocess.Popen(
             [sys.executable, str(ROOT / "launch.py"), *fixed, *arguments],
             cwd=self.directory,
