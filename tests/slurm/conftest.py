@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,15 +14,15 @@ from tests.slurm.session import SlurmSession
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[SlurmSession]:
-    """The cluster in the default directory; one that was up is left up, with every daemon running."""
-    cluster = Cluster()
-    found_up = cluster.is_up() and not cluster.is_abandoned()
-    try:
-        cluster.up(owner=os.getpid())
-    except CannotBeHad as reason:
-        pytest.skip(str(reason))
-    yield SlurmSession(cluster)
-    if not found_up:
+    """A cluster of this session's own: the tests break daemons and cancel every job, so never somebody's that is up."""
+    with TemporaryDirectory(prefix="sailor-exp-slurm-") as directory:
+        Path(directory).chmod(0o755)  # munged asks that everyone can reach its socket
+        cluster = Cluster(Path(directory) / "cluster")
+        try:
+            cluster.up(owner=os.getpid())
+        except CannotBeHad as reason:
+            pytest.skip(str(reason))
+        yield SlurmSession(cluster)
         cluster.down()
 
 

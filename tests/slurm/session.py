@@ -14,7 +14,7 @@ ENDED_WITHIN_S = 60
 
 @dataclass(frozen=True)
 class SlurmSession:
-    """A cluster that is up."""
+    """A cluster that is up and that the tests have to themselves."""
 
     cluster: Cluster
 
