@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sailor_exp.config import cell_from, faults, gather_faults, gather_from
 from sailor_exp.errors import ConfigurationError
+from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
@@ -83,6 +84,7 @@ class _Check:
         self._found: list[str] = []
 
     def faults_of(self, overrides: Sequence[str]) -> list[str]:
+        self._found += self._launcher_faults(overrides)
         parsed = sorted(self._parsed(overrides), key=lambda override: not _chooses_a_group(override))
         choices = [self._values(override) for override in parsed]
         if self._found or self._faults_together(choices):
@@ -93,6 +95,13 @@ class _Check:
                 accepted += [fitting] if fitting else []
             self._found += self._faults_together(accepted)
         return list(dict.fromkeys(self._found))
+
+    def _launcher_faults(self, overrides: Sequence[str]) -> list[str]:
+        """Hydra asks its launcher only in a sweep: a single run would measure here, on a login node."""
+        chosen = [override for override in overrides if override.startswith("hydra/launcher=")]
+        if self._command is GATHER:
+            return [f"{override}: gathering runs where it is started: leave it out" for override in chosen]
+        return [] if self._multirun else [f"{given}: Hydra uses a launcher only in a sweep: add -m" for given in chosen]
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
         parser = OverridesParser.create()
@@ -152,6 +161,9 @@ class _Check:
         key, _, value = override.partition("=")
         if isinstance(error, MissingConfigException) and error.options:
             return f"{override}: there is no {key} {value}. Choose from {', '.join(error.options)}."
+        if _names_no_key_of_the_launcher(key, error):
+            keys = ", ".join(LAUNCHER_KEYS)
+            return f"{override}: {_first_line(error.__cause__ or error)}. The launcher's keys: {keys}."
         if _first_line(error).startswith("Could not override"):
             return f"{override}: there is no key {key}.{self._suggestion(key)}"
         return f"{override}: {_first_line(error.__cause__ or error)}"
@@ -160,6 +172,12 @@ class _Check:
         known = _keys(compose(self._command.config_name))
         near = difflib.get_close_matches(key, known, n=1)
         return f" Did you mean {near[0]}?" if near else ""
+
+
+def _names_no_key_of_the_launcher(key: str, error: Exception) -> bool:
+    """Whether a key is not the launcher's, on the command line or in a site's file."""
+    of_launcher = key.startswith("hydra.launcher.") and _first_line(error).startswith("Could not override")
+    return of_launcher or "not in 'SlurmOptions'" in str(error.__cause__ or error)
 
 
 def _unusable(override: Override) -> str | None:

@@ -72,6 +72,14 @@ class Backend(StrEnum):
     gloo = "gloo"
 
 
+class Action(StrEnum):
+    """What to do with the grid: measure it, show how far it is, or take back what is queued and running."""
+
+    launch = "launch"
+    status = "status"
+    cancel = "cancel"
+
+
 @dataclass(kw_only=True)
 class ModelConfig:
     """An architecture, in Megatron's own names. `name` is what planners key on."""
@@ -149,6 +157,7 @@ class LaunchConfig:
     skip_after_oom: bool = True
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     stall_s: float = 300.0
+    action: Action = Action.launch
     model: ModelConfig = field(default_factory=ModelConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)
     vm: VmConfig = field(default_factory=VmConfig)

@@ -79,6 +79,16 @@ class LiveDisplay:
                 f"{_label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
             )
 
+    def waiting(self, cell: int, text: str) -> None:
+        """Show the job that a cell waits for; plain output gets a line where that has changed."""
+        if self._states[cell] == escape(text):
+            return
+        self._states[cell] = escape(text)
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            self._page.print(f"{_label(self._cells[cell])}: {self._states[cell]}", highlight=False)
+
     def done(self, cell: int, record: Record, *, reused: bool) -> None:
         """Show how a cell ended."""
         note = f" (was there{_made_elsewhere(record)})" if reused else ""
@@ -110,7 +120,7 @@ def _made_elsewhere(record: Record) -> str:
 
 def _one_line(record: Record) -> str:
     if record.statistics is None:
-        return _ending(record)
+        return _ending(record).partition("\n")[0]
     statistics = record.statistics
     step = f"step {readable_seconds(statistics.step.median_s)} {_spread(statistics.relative_half_width)}"
     return f"{step}, median of {statistics.steps}{_doubt(record)}"

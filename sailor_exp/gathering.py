@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Never
 
 import hydra
 from omegaconf import DictConfig
@@ -24,23 +25,31 @@ _SAILOR = "sailor"
 _TABLES = ("csv", "parquet")
 
 
-def _run_grid(configs: Sequence[DictConfig]) -> list[str]:
-    """Gather or export what each configuration asks for; what one lacks does not stop the others.
+class Grid:
+    """What the launcher plugins ask of this application: all configurations of a sweep at once."""
 
-    Raises SystemExit, which Hydra lets through without a traceback, where something is lacking.
-    """
-    run = _Run()
-    complete = [run.told(job) for job in _distinct([gather_from(config) for config in configs])]
-    if not all(complete):
-        raise SystemExit(LACKING)
-    return ["ok"] * len(configs)
+    def run(self, configs: Sequence[DictConfig]) -> list[str]:
+        """Gather or export what each configuration asks for; what one lacks does not stop the others.
+
+        Raises SystemExit, which Hydra lets through without a traceback, where something is lacking.
+        """
+        run = _Run()
+        complete = [run.told(job) for job in _distinct([gather_from(config) for config in configs])]
+        if not all(complete):
+            raise SystemExit(LACKING)
+        return ["ok"] * len(configs)
+
+    def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> Never:  # noqa: ARG002
+        """Refuse to submit what takes seconds and no GPU. Raises SystemExit."""
+        print("gathering runs where it is started: leave out hydra/launcher", file=sys.stderr)
+        raise SystemExit(WRONG)
 
 
 def _run_one(config: DictConfig) -> str:
-    return _run_grid([config])[0]
+    return Grid().run([config])[0]
 
 
-_run_one.run_grid = _run_grid  # type: ignore[attr-defined]  # the launcher plugin's contract
+_run_one.grid = Grid()  # type: ignore[attr-defined]  # the launcher plugins' contract
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,47 +1,53 @@
 """The command `launch.py`: from a command line to records, and to an exit status.
 
-0: every cell has a result, running out of memory included. 1: a cell failed or timed out. 2: the command was
-wrong, and nothing was started. 130: interrupted; what was measured is there.
+0: every cell has a result, running out of memory included; or all was submitted and is not waited for. 1: a cell
+failed or timed out. 2: the command was wrong, and nothing was started. 130: interrupted; what was measured is there.
 """
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Never
 
 import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, sweep
-from sailor_exp.config import Cell, cell_from, faults, grid_faults, register
+from sailor_exp.config import Action, Cell, cell_from, faults, grid_faults, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.ranks import server
+from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 
 BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
 
-def _run_grid(configs: Sequence[DictConfig]) -> list[str]:
-    """Measure the cells of composed configurations; returns their outcomes.
+class Grid:
+    """What the launcher plugins ask of this application: all cells of a sweep at once.
 
-    Raises SystemExit, which Hydra lets through without a traceback, for whatever ends the sweep early and where a
-    cell is broken.
+    Both methods return the cells' outcomes, and raise SystemExit, which Hydra lets through without a traceback, for
+    whatever ends the sweep early and where a cell is broken.
     """
-    cells = [cell_from(config) for config in configs]
-    page = console()
-    try:
-        _refuse(grid_faults(cells))
-        with LiveDisplay(cells, page) as display:
-            results = sweep.run(cells, display)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(WRONG) from error
-    except SailorExpError as error:
-        raise SystemExit(str(error)) from error
-    print_results(results, page)
-    if any(result.record.outcome.broken for result in results):
-        raise SystemExit(BROKEN)
-    return [result.record.outcome.value for result in results]
+
+    def run(self, configs: Sequence[DictConfig]) -> list[str]:
+        """Measure the cells on this machine."""
+        cells = [cell_from(config) for config in configs]
+        with _told():
+            _refuse(grid_faults(cells))
+            return {Action.launch: _measure, Action.status: _show_records, Action.cancel: _refuse_cancel}[
+                _action(cells)
+            ](cells)
+
+    def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> list[str]:
+        """Measure the cells on SLURM. launchers: `hydra.launcher` as each cell's own configuration has it."""
+        cells = [cell_from(config) for config in configs]
+        with _told():
+            _refuse(grid_faults(cells))
+            options = _checked_options(cells, launchers)
+            return _on_slurm(_action(cells))(cells, options)
 
 
 def _refuse(found: Sequence[str]) -> None:
@@ -51,10 +57,10 @@ def _refuse(found: Sequence[str]) -> None:
 
 
 def _run_one(config: DictConfig) -> str:
-    return _run_grid([config])[0]
+    return Grid().run([config])[0]
 
 
-_run_one.run_grid = _run_grid  # type: ignore[attr-defined]  # the launcher plugin's contract
+_run_one.grid = Grid()  # type: ignore[attr-defined]  # the launcher plugins' contract
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,9 +91,113 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn our errors into one message and an exit status."""
+    try:
+        yield
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(WRONG) from error
+    except SailorExpError as error:
+        raise SystemExit(str(error)) from error
+
+
+def _action(cells: Sequence[Cell]) -> Action:
+    """Return the action of all cells. Raises ConfigurationError where they differ."""
+    actions = list(dict.fromkeys(cell.action for cell in cells))
+    if len(actions) > 1:
+        raise ConfigurationError([f"action={','.join(actions)}: one command does one of them"])
+    return actions[0]
+
+
+def _measure(cells: Sequence[Cell]) -> list[str]:
+    page = console()
+    with LiveDisplay(cells, page) as display:
+        results = sweep.run(cells, display)
+    print_results(results, page)
+    return _outcomes(results)
+
+
+def _show_records(cells: Sequence[Cell]) -> list[str]:
+    from sailor_exp.slurm import overview
+
+    found = overview.local_rows(cells)
+    overview.print_rows(found, console())
+    return [row.state for row in found]
+
+
+def _refuse_cancel(cells: Sequence[Cell]) -> Never:
+    raise ConfigurationError(
+        [f"action=cancel takes back jobs, and this command has none for its {len(cells)} cells: add -m and a launcher"]
+    )
+
+
+def _checked_options(cells: Sequence[Cell], launchers: Sequence[DictConfig]) -> list[SlurmOptions]:
+    """Return each cell's options. Raises ConfigurationError with the faults of all cells."""
+    from sailor_exp.slurm.commands import require_slurm
+
+    options = [options_from(launcher) for launcher in launchers]
+    found = [fault for cell, each in zip(cells, options, strict=True) for fault in cell_faults(cell, each)]
+    found += sweep_faults(options)
+    if found:
+        raise ConfigurationError(list(dict.fromkeys(found)))
+    require_slurm()
+    return options
+
+
+def _on_slurm(action: Action) -> Callable[[Sequence[Cell], Sequence[SlurmOptions]], list[str]]:
+    return {Action.launch: _launch_on_slurm, Action.status: _show_jobs, Action.cancel: _cancel_jobs}[action]
+
+
+def _launch_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
+    from sailor_exp.slurm.grid import SlurmGrid
+
+    page = console()
+    with LiveDisplay(cells, page) as display:
+        grid = SlurmGrid(cells, options, display)
+        start = grid.start()
+        page.print(start.summary, highlight=False, soft_wrap=True)
+        if not options[0].wait:
+            if start.refused:
+                raise SystemExit(BROKEN)
+            return ["submitted"] * len(cells)
+        try:
+            results = grid.follow()
+        except KeyboardInterrupt:
+            page.print("the jobs go on: the same command comes back to them, action=cancel takes them back")
+            raise
+    print_results(results, page)
+    return _outcomes(results)
+
+
+def _show_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
+    from sailor_exp.slurm import overview
+
+    found = overview.rows(cells, Path(options[0].submission_dir).absolute())
+    overview.print_rows(found, console())
+    return [row.state for row in found]
+
+
+def _cancel_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
+    from sailor_exp.slurm import overview
+
+    cancelled = overview.cancel(cells, Path(options[0].submission_dir).absolute())
+    said = f"cancelled {len(cancelled)} jobs: {', '.join(cancelled)}" if cancelled else "nothing is queued or running"
+    console().print(said, highlight=False, soft_wrap=True)
+    return ["cancelled"] * len(cells)
+
+
+def _outcomes(results: Sequence[sweep.Result]) -> list[str]:
+    """Return the outcomes; raises SystemExit where one is broken."""
+    if any(result.record.outcome.broken for result in results):
+        raise SystemExit(BROKEN)
+    return [result.record.outcome.value for result in results]
+
+
 def _start_importing(arguments: Sequence[str], cells: Sequence[Cell]) -> None:
     """Let the ranks' server import while Hydra composes, where this process will measure anything itself."""
     elsewhere = any(argument.startswith("hydra/launcher=") for argument in arguments)
-    waiting = [cell for cell in cells if not sweep.settled(cell)]
+    waiting = [cell for cell in cells if cell.action is Action.launch and not sweep.settled(cell)]
     if waiting and not elsewhere:
         server(waiting[0].gpu.device)

@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sailor_exp.config import Cell, plain, sampling_target
 from sailor_exp.record import DeviceFacts, Provenance
+from sailor_exp.slurm import neighbours
 
 _PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
 THREADS_PER_RANK = 1
@@ -23,7 +24,12 @@ _SLURM = (
     "SLURM_ARRAY_TASK_ID",
     "SLURM_CLUSTER_NAME",
     "SLURM_JOB_NODELIST",
+    "SLURM_JOB_GPUS",
+    "CUDA_VISIBLE_DEVICES",
 )
+COMMIT, DIRTY = "SAILOR_EXP_COMMIT", "SAILOR_EXP_DIRTY"
+"""Variables that tell a job which commit its copy of the code was made of."""
+_DIRTY = {"yes": True, "no": False, "unknown": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +39,21 @@ class Commit:
     sha: str | None
     dirty: bool | None
 
+    def as_environment(self) -> dict[str, str]:
+        """Variables from which `commit` returns this in another process."""
+        dirty = next(word for word, value in _DIRTY.items() if value is self.dirty)
+        return {COMMIT: self.sha or "", DIRTY: dirty}
+
 
 @cache
 def commit() -> Commit:
     """Ask git about the checkout that this file is tracked in, once a process.
 
-    An installed copy may lie inside somebody else's checkout, which says nothing about this code.
+    A job runs a copy of the code, and is told the commit that the copy was made of. An installed copy may lie inside
+    somebody else's checkout, which says nothing about this code.
     """
+    if COMMIT in os.environ:
+        return Commit(sha=os.environ[COMMIT] or None, dirty=_DIRTY[os.environ[DIRTY]])
     tracked = _git("ls-files", "--error-unmatch", Path(__file__).name) is not None
     sha = _git("rev-parse", "HEAD") if tracked else None
     if sha is None:
@@ -61,6 +75,8 @@ def package_versions() -> dict[str, str | None]:
 def slurm_job(environment: dict[str, str] | None = None) -> dict[str, str]:
     """Variables of the SLURM job that this process runs in; empty outside one."""
     variables = os.environ if environment is None else environment
+    if "SLURM_JOB_ID" not in variables:
+        return {}
     return {name: variables[name] for name in _SLURM if name in variables}
 
 
@@ -75,8 +91,13 @@ def cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
-def gather(cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str) -> Provenance:
-    """Return the provenance of a record that is made now."""
+def gather(
+    cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str, slurm: Mapping[str, str] | None = None
+) -> Provenance:
+    """Return the provenance of a record that is made now.
+
+    slurm: the job that the cell ended in; None for the one that this process runs in.
+    """
     made_by = commit()
     return Provenance(
         commit=made_by.sha,
@@ -89,7 +110,7 @@ def gather(cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str) -> Pr
         versions=package_versions(),
         started_at=started_at,
         finished_at=now(),
-        slurm=slurm_job(),
+        slurm=dict(slurm) if slurm is not None else {**slurm_job(), **neighbours.sharing()},
         sampling={**plain(cell.sampling), "target": sampling_target(cell)},
     )
 

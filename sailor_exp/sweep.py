@@ -7,7 +7,7 @@ first, so that start-up is paid once and running out of memory settles the large
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -49,8 +49,8 @@ def run(cells: Sequence[Cell], display: Display) -> list[Result]:
     Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
     RankStartError and RefusedError where no rank can run here.
     """
-    sweep = _Sweep(cells, display)
-    for pack in _packs(cells):
+    sweep = Sweep(cells, display)
+    for pack in packs(cells):
         sweep.run_pack(pack)
     results = sweep.results()
     for place in sweep.repeated():
@@ -63,16 +63,16 @@ def settled(cell: Cell) -> bool:
 
     Raises RecordError where the record that is there cannot be read.
     """
-    return infeasibility(cell) is not None or (not cell.force and _former(cell) is not None)
+    return infeasibility(cell) is not None or (not cell.force and former(cell) is not None)
 
 
-def _packs(cells: Sequence[Cell]) -> list[list[int]]:
+def packs(cells: Sequence[Cell]) -> list[list[int]]:
     """Places of cells that one process group can measure together, by rising microbatch; of equal cells the first."""
-    packs: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = {}
     first = {repr(cell): place for place, cell in reversed(list(enumerate(cells)))}
     for place in sorted(first.values()):
-        packs.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
-    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in packs.values()]
+        found.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
+    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in found.values()]
 
 
 @dataclass
@@ -83,7 +83,9 @@ class _GroupState:
     complete: int = 0
 
 
-class _Sweep:
+class Sweep:
+    """The cells of a grid and how far they are. Cells go by their place in the grid."""
+
     def __init__(self, cells: Sequence[Cell], display: Display) -> None:
         self._cells = cells
         self._display = display
@@ -94,6 +96,7 @@ class _Sweep:
             record.prepare(directory)
 
     def results(self) -> list[Result]:
+        """Return the results in the order of the cells, of equal cells one; all of them must be there."""
         by_cell = {repr(result.cell): result for result in self._results.values()}
         return [by_cell[repr(cell)] for cell in self._cells]
 
@@ -101,27 +104,44 @@ class _Sweep:
         """Places of cells that stand in the grid before."""
         return [place for place in range(len(self._cells)) if place not in self._results]
 
-    def run_pack(self, pack: Sequence[int]) -> None:
-        """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
+    def result(self, place: int) -> Result | None:
+        """Return the result of one cell, None while it has none."""
+        return self._results.get(place)
+
+    def waiting(self, pack: Sequence[int]) -> list[int]:
+        """Return the places of a pack whose cells have no result yet."""
+        return [place for place in pack if place not in self._results]
+
+    def settle(self, pack: Sequence[int]) -> None:
+        """Settle what needs no ranks: what cannot be split, was measured before, or is larger than what ran out."""
         for place in pack:
             self._settle_without_ranks(place)
         self._skip_after_oom(pack)
-        while waiting := [place for place in pack if place not in self._results]:
+
+    def run_pack(self, pack: Sequence[int]) -> None:
+        """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
+        self.settle(pack)
+        while waiting := self.waiting(pack):
             self._run_group(waiting)
             self._skip_after_oom(pack)
+
+    def keep(self, place: int, made: Record) -> None:
+        """Take a record that another process has made for a cell of this sweep."""
+        self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
+        self._display.done(place, made, reused=False)
 
     def _settle_without_ranks(self, place: int) -> None:
         cell = self._cells[place]
         if (reason := infeasibility(cell)) is not None:
-            self._finish(place, Outcome.infeasible, Ending(message=reason))
-        elif not cell.force and (former := _former(cell)) is not None:
-            if former.outcome is Outcome.ok:
-                profile_file.keep(former, Path(cell.profile_dir))
-            self._reuse(place, former)
+            self.finish(place, Outcome.infeasible, Ending(message=reason))
+        elif not cell.force and (earlier := former(cell)) is not None:
+            if earlier.outcome is Outcome.ok:
+                profile_file.keep(earlier, Path(cell.profile_dir))
+            self._reuse(place, earlier)
 
-    def _reuse(self, place: int, former: Record) -> None:
-        self._results[place] = Result(cell=self._cells[place], record=former, reused=True)
-        self._display.done(place, former, reused=True)
+    def _reuse(self, place: int, earlier: Record) -> None:
+        self._results[place] = Result(cell=self._cells[place], record=earlier, reused=True)
+        self._display.done(place, earlier, reused=True)
 
     def _skip_after_oom(self, pack: Sequence[int]) -> None:
         out_of_memory = [
@@ -134,7 +154,7 @@ class _Sweep:
             if place in self._results or not out_of_memory or not cell.skip_after_oom or cell.mbs < min(out_of_memory):
                 continue
             message = f"mbs={min(out_of_memory)} ran out of memory (skip_after_oom=false measures all the same)"
-            self._finish(place, Outcome.skipped, Ending(message=message))
+            self.finish(place, Outcome.skipped, Ending(message=message))
 
     def _run_group(self, places: Sequence[int]) -> None:
         """Run one process group over the cells at `places`; at least the first of them ends in a record.
@@ -171,7 +191,7 @@ class _Sweep:
         if end is None:
             _remove(logs)
         elif state.complete < len(places):
-            self._finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
+            self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
 
     def _finish_measured(self, place: int, by_rank: dict[int, LayersMeasurement]) -> None:
         cell = self._cells[place]
@@ -188,9 +208,14 @@ class _Sweep:
             provenance=self._provenance(cell, ranks),
         )
         profile_file.write(measured, Path(cell.profile_dir))
-        self._keep(place, measured)
+        self._write(place, measured)
 
-    def _finish(self, place: int, outcome: Outcome, ending: Ending) -> None:
+    def finish(self, place: int, outcome: Outcome, ending: Ending, slurm: Mapping[str, str] | None = None) -> None:
+        """Write the record of a cell that has no numbers.
+
+        slurm: the job that it ended in, where that is not the job that this process runs in.
+        Raises StorageError.
+        """
         cell = self._cells[place]
         unmeasured = Record(
             outcome=outcome,
@@ -200,34 +225,44 @@ class _Sweep:
             statistics=None,
             memory=None,
             samples=None,
-            provenance=self._provenance(cell, []),
+            provenance=self._provenance(cell, [], slurm),
         )
-        if (former := _record_of(cell)) is not None and _says_the_same(former, unmeasured):
-            self._reuse(place, former)
+        if (earlier := _record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
+            self._reuse(place, earlier)
             return
         profile_file.discard(unmeasured, Path(cell.profile_dir))
-        self._keep(place, unmeasured)
+        self._write(place, unmeasured)
 
-    def _keep(self, place: int, made: Record) -> None:
+    def _write(self, place: int, made: Record) -> None:
         record.write(made, Path(self._cells[place].profile_dir))
-        self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
-        self._display.done(place, made, reused=False)
+        self.keep(place, made)
         self._started_at = provenance.now()
 
-    def _provenance(self, cell: Cell, ranks: Sequence[LayersMeasurement]) -> record.Provenance:
-        return provenance.gather(cell, [rank.device for rank in ranks], started_at=self._started_at)
+    def _provenance(
+        self, cell: Cell, ranks: Sequence[LayersMeasurement], slurm: Mapping[str, str] | None = None
+    ) -> record.Provenance:
+        devices = [rank.device for rank in ranks]
+        return provenance.gather(cell, devices, started_at=self._started_at, slurm=slurm)
 
 
-def _former(cell: Cell) -> Record | None:
-    """Return the record that settles the cell already: out of memory, or a measurement as good as is asked for."""
-    former = _record_of(cell)
-    if former is None or former.outcome not in {Outcome.ok, Outcome.oom}:
+def record_path(cell: Cell) -> Path:
+    """Where the record of a cell is, or will be."""
+    return record.records_directory(Path(cell.profile_dir)) / record.file_name(identity_of(cell))
+
+
+def former(cell: Cell) -> Record | None:
+    """Return the record that settles the cell already: out of memory, or a measurement as good as is asked for.
+
+    Raises RecordError where the record that is there cannot be read.
+    """
+    earlier = _record_of(cell)
+    if earlier is None or earlier.outcome not in {Outcome.ok, Outcome.oom}:
         return None
-    return former if former.statistics is None or _good_enough(former, cell) else None
+    return earlier if earlier.statistics is None or _good_enough(earlier, cell) else None
 
 
 def _record_of(cell: Cell) -> Record | None:
-    path = record.records_directory(Path(cell.profile_dir)) / record.file_name(identity_of(cell))
+    path = record_path(cell)
     return record.read(path) if path.exists() else None
 
 

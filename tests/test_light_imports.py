@@ -9,7 +9,17 @@ import pytest
 HEAVY = ("torch", "deepspeed", "megatron")
 
 
-@pytest.mark.parametrize("module", ["sailor_exp.launching", "hydra_plugins.sailor_exp_launcher.local"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sailor_exp.launching",
+        "sailor_exp.slurm.grid",
+        "sailor_exp.slurm.hydra_jobs",
+        "sailor_exp.rendezvous",
+        "hydra_plugins.sailor_exp_launcher.local",
+        "hydra_plugins.sailor_exp_launcher.slurm",
+    ],
+)
 def test_supervising_imports_nothing_that_computes(module):
     program = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -21,3 +31,9 @@ def test_the_fork_server_imports_no_compiler():
     environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == ["False", "torch"]
+
+
+def test_the_plugins_that_every_hydra_application_loads_do_not_import_submitit():
+    program = "import sys, hydra_plugins.sailor_exp_launcher.slurm; print('submitit' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
