@@ -6,6 +6,7 @@ part before, so that each backward can be run, and timed, by itself.
 Legend: s sequence, b microbatch, h hidden size, v padded vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -158,19 +159,29 @@ class Head(Part):
         return hidden, batch.labels
 
     def forward(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        return mean_loss(self.logits(hidden), labels)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """From (s, b, h) to this rank's share of the vocabulary, (s, b, v / tp)."""
         logits, _ = self.projection(self.norm(hidden))
-        losses = vocab_parallel_cross_entropy(logits, labels.transpose(0, 1).contiguous())
-        return losses.float().mean()  # type: ignore[no-any-return, unused-ignore]
+        return logits  # type: ignore[no-any-return, unused-ignore]
 
 
-def build_parts(cell: Cell, device: torch.device) -> list[Part]:
-    """Build the chain that stands for the model on this rank: embedding, the measured layers, head.
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy of logits (s, b, v / tp), split over the tensor parallel ranks, for labels (b, s)."""
+    losses = vocab_parallel_cross_entropy(logits, labels.transpose(0, 1).contiguous())
+    return losses.float().mean()  # type: ignore[no-any-return, unused-ignore]
 
+
+def build_parts(cell: Cell, device: torch.device, layers: Sequence[int] | None = None) -> list[Part]:
+    """Build parts of the model on this rank: embedding, transformer layers, (final norm,) head.
+
+    layers: numbers of the transformer layers, counted from 1; unless given those that stand for all.
     Needs Megatron-Core's parallel state. Parameters are random, as their values do not change what a step costs.
     """
     config = transformer_config(cell)
     parts: list[Part] = [Embedding(cell, config)]
-    parts += [Layer(cell, config, number) for number in measured_layers(cell.model)]
+    parts += [Layer(cell, config, number) for number in (measured_layers(cell.model) if layers is None else layers)]
     parts += [FinalNorm(cell, config)] if cell.model.separate_final_norm else []
     parts += [Head(cell, config)]
     for part in parts:
