@@ -18,8 +18,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config import cell_from, faults, gather_faults, gather_from
+from sailor_exp.config import CELL_KEYS, cell_from, gather_from
 from sailor_exp.errors import ConfigurationError
+from sailor_exp.judgement import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -44,7 +45,7 @@ class Command:
 LAUNCH = Command(
     config_name="launch",
     faults=lambda config: faults(cell_from(config)),
-    axes=frozenset({"tp", "mbs"}),
+    axes=frozenset(CELL_KEYS),
     crossed=True,
 )
 GATHER = Command(

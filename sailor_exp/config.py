@@ -1,18 +1,19 @@
 """What a user configures: the schemas that Hydra composes into, and the typed cell that the rest works on.
 
 `register()` puts the schemas into Hydra's ConfigStore; `cell_from` converts a composed configuration once,
-at the entry point. `faults` and `infeasibility` judge a cell without starting anything.
+at the entry point. `sailor_exp.judgement` says what is wrong with it.
 """
 
 import math
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+
+CELL_KEYS = ("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes")
+"""What cells of one profile and one model may differ in; each profile has a use for some of them."""
 
 
 class Precision(StrEnum):
@@ -126,9 +127,11 @@ class VmConfig:
 
 @dataclass(kw_only=True)
 class ProfileConfig:
-    """What a cell measures."""
+    """What a cell measures. `subject` names the directory of its records, `ranks` the processes in one machine."""
 
     name: str = MISSING
+    subject: str = MISSING
+    ranks: int = MISSING
 
 
 @dataclass(kw_only=True)
@@ -145,10 +148,17 @@ class SamplingConfig:
 
 @dataclass(kw_only=True)
 class LaunchConfig:
-    """One cell of the grid, and how to measure it: the schema of conf/launch.yaml."""
+    """One cell of the grid, and how to measure it: the schema of conf/launch.yaml.
 
+    `ranks` processes in each of `nodes` machines measure it.
+    """
+
+    pp: int = 1
     tp: int = MISSING
     mbs: int = MISSING
+    num_microbatches: int = 1
+    ranks: int = "${profile.ranks}"  # type: ignore[assignment]
+    nodes: int = 1
     precision: Precision = Precision.fp32
     optimizer: Optimizer = Optimizer.adam
     attention: Attention = Attention.unfused
@@ -195,7 +205,8 @@ class GatherConfig:
 
 
 def register() -> None:
-    """Give Hydra the schemas that conf/launch.yaml and conf/gather.yaml start from."""
+    """Give Hydra the schemas that conf/launch.yaml and conf/gather.yaml start from, and `${product:a,b}`."""
+    OmegaConf.register_new_resolver("product", lambda *factors: math.prod(factors), replace=True)
     ConfigStore.instance().store(name="launch_schema", node=LaunchConfig)
     ConfigStore.instance().store(name="gather_schema", node=GatherConfig)
 
@@ -237,156 +248,6 @@ def padded_vocab_size(model: ModelConfig, tp: int) -> int:
     """
     multiple = model.make_vocab_size_divisible_by * tp
     return -(-model.vocab_size // multiple) * multiple
-
-
-def faults(cell: Cell) -> list[str]:
-    """Everything wrong with a cell that no measurement could mend, one sentence each."""
-    return [*_tp_faults(cell), *_model_faults(cell.model), *_gpu_faults(cell.gpu), *_sampling_faults(cell)]
-
-
-def gather_faults(gather: GatherConfig) -> list[str]:
-    """Everything wrong with what to gather or export, one sentence each."""
-    found = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
-    if gather.vm.gpus < 1:
-        found.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
-    if gather.exporter.max_nodes < _LEAST_NODES:
-        found.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
-    return found
-
-
-def grid_faults(cells: Sequence[Cell]) -> list[str]:
-    """Faults of all cells of a grid, each once, and of the grid as a whole."""
-    found = [fault for cell in cells for fault in faults(cell)]
-    devices = sorted({cell.gpu.device.value for cell in cells})
-    if len(devices) > 1:
-        found.append(f"a sweep measures one kind of device; this one has {' and '.join(devices)}: use two commands")
-    return list(dict.fromkeys(found))
-
-
-def infeasibility(cell: Cell) -> str | None:
-    """Why this architecture cannot be split tp ways, or None. An outcome of the cell, not a fault of the user."""
-    return uneven_split(cell.model, cell.tp)
-
-
-def uneven_split(model: ModelConfig, tp: int) -> str | None:
-    """Why tp does not divide the architecture, or None."""
-    parts = {
-        "num_attention_heads": model.num_attention_heads,
-        "num_query_groups": model.num_query_groups,
-        "ffn_hidden_size": model.ffn_hidden_size,
-    }
-    uneven = [f"{name}={count}" for name, count in parts.items() if count % tp]
-    return f"{model.name} cannot be split over tp={tp}: {', '.join(uneven)} do not divide" if uneven else None
-
-
-def _tp_faults(cell: Cell) -> list[str]:
-    found = [f"{name}={value} must be at least 1" for name, value in _counts(cell).items() if value < 1]
-    if found:
-        return found
-    tp, gpus = cell.tp, cell.vm.gpus
-    if tp > gpus:
-        found.append(f"tp={tp} needs {tp} GPUs in one machine; vm={gpus} has {gpus}. Lower tp, or choose a larger vm.")
-    elif gpus % tp:
-        fitting = ", ".join(str(degree) for degree in range(1, gpus + 1) if gpus % degree == 0)
-        found.append(f"tp={tp} does not divide the {gpus} GPUs of vm={gpus}. Choose tp from {fitting}.")
-    return found
-
-
-def _counts(cell: Cell) -> dict[str, int]:
-    return {"tp": cell.tp, "mbs": cell.mbs, "vm.gpus": cell.vm.gpus}
-
-
-_LEAST_WARMUP = 2
-_LEAST_NODES = 2
-_POSITIVE = (
-    "num_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "num_query_groups",
-    "ffn_hidden_size",
-    "seq_length",
-    "max_position_embeddings",
-    "vocab_size",
-    "make_vocab_size_divisible_by",
-    "rotary_base",
-)
-
-
-def _model_faults(model: ModelConfig) -> list[str]:
-    found = [f"model.{key}={getattr(model, key)} must be at least 1" for key in _POSITIVE if getattr(model, key) < 1]
-    if found:
-        return found
-    if "/" in model.name or not model.name:
-        found.append(f"model.name={model.name!r} must be a file name: it stands in paths")
-    if model.hidden_size % model.num_attention_heads:
-        found.append(
-            f"model.hidden_size={model.hidden_size} is not a multiple of "
-            f"model.num_attention_heads={model.num_attention_heads}"
-        )
-    if model.num_attention_heads % model.num_query_groups:
-        found.append(
-            f"model.num_attention_heads={model.num_attention_heads} is not a multiple of "
-            f"model.num_query_groups={model.num_query_groups}"
-        )
-    learned = model.position_embedding_type is PositionEmbedding.learned_absolute
-    if learned and model.seq_length > model.max_position_embeddings:
-        found.append(
-            f"model.seq_length={model.seq_length} is longer than the model's "
-            f"{model.max_position_embeddings} learned positions. Lower it, or raise model.max_position_embeddings."
-        )
-    return [*found, *_window_faults(model)]
-
-
-def _window_faults(model: ModelConfig) -> list[str]:
-    found = []
-    if model.window_size is not None and model.window_size < 1:
-        found.append(f"model.window_size={model.window_size} must be at least 1, or null for none")
-    pattern = model.window_attn_skip_freq
-    if pattern is not None and (not pattern or set(pattern) - {0, 1}):
-        found.append(f"model.window_attn_skip_freq={pattern} must be a pattern of 0 (everything) and 1 (window)")
-    if pattern is not None and model.window_size is None:
-        found.append("model.window_attn_skip_freq is set but model.window_size is not")
-    return found
-
-
-def _gpu_faults(gpu: GpuConfig) -> list[str]:
-    found = []
-    if not (math.isfinite(gpu.memory_gb) and gpu.memory_gb > 0):
-        found.append(f"gpu.memory_gb={gpu.memory_gb} must be a number above 0")
-    if "/" in gpu.name or not gpu.name:
-        found.append(f"gpu.name={gpu.name!r} must be a file name: it stands in paths")
-    if gpu.device is Device.cpu and gpu.backend is Backend.nccl:
-        found.append("gpu.backend=nccl needs gpu.device=cuda; with cpu use gloo")
-    try:
-        re.compile(gpu.device_name or "")
-    except re.error as error:
-        found.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
-    return found
-
-
-def _sampling_faults(cell: Cell) -> list[str]:
-    sampling = cell.sampling
-    found = []
-    if sampling.warmup < _LEAST_WARMUP:
-        found.append(
-            f"sampling.warmup={sampling.warmup} must be at least {_LEAST_WARMUP}: "
-            "the first step creates optimizer states, the second is watched for memory"
-        )
-    if not 1 <= sampling.min_steps <= sampling.max_steps:
-        found.append(f"sampling.min_steps={sampling.min_steps} must lie in 1..max_steps={sampling.max_steps}")
-    if sampling.check_every < 1:
-        found.append(f"sampling.check_every={sampling.check_every} must be at least 1")
-    positive = {
-        "sampling.target": sampling.target,
-        "sampling.budget_s": sampling.budget_s,
-        "stall_s": cell.stall_s,
-    }
-    found += [
-        f"{key}={value} must be a number above 0"
-        for key, value in positive.items()
-        if value is not None and not (math.isfinite(value) and value > 0)
-    ]
-    return found
 
 
 def plain(node: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def rank_device(cell: Cell, rank: int) -> torch.device:
         return torch.device("cpu")
     visible = torch.cuda.device_count()
     if rank >= visible:
-        raise TooFewDevicesError(asked=cell.tp, visible=visible)
+        raise TooFewDevicesError(asked=cell.ranks, visible=visible)
     device = torch.device("cuda", rank)
     torch.cuda.set_device(device)
     _limit_cuda_memory(cell, device)

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,18 +13,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from sailor_exp.config import Cell
+from sailor_exp.identity import cell_keys, keys_of, label, subject
+from sailor_exp.profiles.registry import profile_named, profile_of
 from sailor_exp.provenance import package_versions
-from sailor_exp.record import Outcome, Record, Timing, records_directory
+from sailor_exp.record import Outcome, Record, records_directory
 from sailor_exp.sweep import Result
-from sailor_exp.units import readable_bytes, readable_seconds
 
 _WIDTH_WITHOUT_TERMINAL = 120
 _PLAIN_EVERY_S = 10.0
-_PHASES = ("forward", "backward", "update")
-_LEGEND = """Times: trimmed mean over the steps of the slowest rank, ± half-width of the 95 % interval of batch medians.
-Converged: that interval of the whole step, calibrated, is within the target; otherwise the same command with a larger
-sampling.max_steps or sampling.budget_s measures again. Memory of one rank: what a part keeps for its backward, and
-its highest above where it began."""
+_LEFT = {"part", "operation", "quantity"}
+"""Columns of words."""
 _STYLE = {
     Outcome.ok: "green",
     Outcome.oom: "yellow",
@@ -39,10 +37,6 @@ def console() -> Console:
     """Return the terminal, or a page wide enough for the tables where output goes elsewhere."""
     found = Console()
     return found if found.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL)
-
-
-def _label(cell: Cell) -> str:
-    return f"{cell.model.name} {cell.gpu.name} tp={cell.tp} mbs={cell.mbs}"
 
 
 class LiveDisplay:
@@ -76,7 +70,7 @@ class LiveDisplay:
         elif time.monotonic() - self._said_at > _PLAIN_EVERY_S:
             self._said_at = time.monotonic()
             self._page.print(
-                f"{_label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
+                f"{label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
             )
 
     def waiting(self, cell: int, text: str) -> None:
@@ -87,7 +81,7 @@ class LiveDisplay:
         if self._live is not None:
             self._live.update(self._table())
         else:
-            self._page.print(f"{_label(self._cells[cell])}: {self._states[cell]}", highlight=False)
+            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]}", highlight=False)
 
     def done(self, cell: int, record: Record, *, reused: bool) -> None:
         """Show how a cell ended."""
@@ -97,16 +91,16 @@ class LiveDisplay:
         if self._live is not None:
             self._live.update(self._table())
         else:
-            self._page.print(
-                f"{_label(self._cells[cell])}: {self._states[cell]} {self._details[cell]}", highlight=False
-            )
+            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]} {self._details[cell]}", highlight=False)
 
     def _table(self) -> Table:
+        keys = keys_of(self._cells)
         table = Table(title="sweep", title_justify="left")
-        for column in ("model", "gpu", "tp", "mbs", "state", ""):
-            table.add_column(column, justify="right" if column in {"tp", "mbs"} else "left")
+        for column in ("model", "gpu", *keys, "state", ""):
+            table.add_column(column, justify="right" if column in keys else "left")
         for cell, state, detail in zip(self._cells, self._states, self._details, strict=True):
-            table.add_row(cell.model.name, cell.gpu.name, str(cell.tp), str(cell.mbs), state, detail)
+            own = cell_keys(cell)
+            table.add_row(subject(cell), cell.gpu.name, *(str(own.get(key, "")) for key in keys), state, detail)
         return table
 
 
@@ -119,33 +113,18 @@ def _made_elsewhere(record: Record) -> str:
 
 
 def _one_line(record: Record) -> str:
-    if record.statistics is None:
+    if record.outcome is not Outcome.ok:
         return _ending(record).partition("\n")[0]
-    statistics = record.statistics
-    step = f"step {readable_seconds(statistics.step.median_s)} {_spread(statistics.relative_half_width)}"
-    return f"{step}, median of {statistics.steps}{_doubt(record)}"
-
-
-def _spread(relative_half_width: float | None) -> str:
-    if relative_half_width is None:
-        return "±?"
-    percent = 100 * relative_half_width
-    return f"±{percent:.1f}%" if percent < 10 else f"±{percent:.0f}%"  # noqa: PLR2004
-
-
-def _doubt(record: Record) -> str:
-    statistics = record.statistics
-    if statistics is None or statistics.converged:
-        return ""
-    return f", not converged to {100 * statistics.target:g}%"
+    return profile_named(record.identity.profile).one_line(record)
 
 
 def print_results(results: Sequence[Result], page: Console) -> None:
     """Print a table for each model and GPU, where the files are, and each cell that has no number and why."""
-    for title, group in _by_model_and_gpu(results).items():
+    groups = _by_subject(results)
+    for (_, title), group in groups.items():
         page.print(_results_table(title, group))
-    if any(result.record.statistics for result in results):
-        page.print(_LEGEND, highlight=False)
+    for name in dict.fromkeys(name for name, _ in groups):
+        page.print(profile_named(name).legend, highlight=False)
     for directory in dict.fromkeys(Path(result.cell.profile_dir) for result in results):
         page.print(
             f"profiles: {directory}/   records: {records_directory(directory)}/", highlight=False, soft_wrap=True
@@ -155,48 +134,34 @@ def print_results(results: Sequence[Result], page: Console) -> None:
             page.print(_reason(result), highlight=False, soft_wrap=True)
 
 
-def _by_model_and_gpu(results: Sequence[Result]) -> dict[str, list[Result]]:
-    groups: dict[str, list[Result]] = {}
+def _by_subject(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Results with numbers, by profile and title of the table."""
+    groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.record.outcome is Outcome.ok:
-            groups.setdefault(f"{result.cell.model.name} on {result.cell.gpu.name}", []).append(result)
+            identity = result.record.identity
+            title = f"{identity.subject} on {identity.gpu['name']}"
+            groups.setdefault((identity.profile, title), []).append(result)
     return groups
 
 
 def _results_table(title: str, results: Sequence[Result]) -> Table:
+    profile = profile_of(results[0].cell)
     table = Table(title=title, title_justify="left", caption_justify="left")
-    for column in ("tp", "mbs", "steps", "converged", "part", *_PHASES, "activations", "peak"):
-        table.add_column(column, justify="left" if column == "part" else "right", no_wrap=True)
+    for column in profile.columns:
+        table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=True)
     for result in results:
-        for row in _rows(result.record):
+        for row in profile.rows(result.record):
             table.add_row(*row)
         table.add_section()
     return table
-
-
-def _rows(record: Record) -> Iterator[list[str]]:
-    statistics, memory, identity = record.statistics, record.memory, record.identity
-    if statistics is None or memory is None:
-        return
-    converged = "yes" if statistics.converged else f"[yellow]no, {_spread(statistics.relative_half_width)}[/]"
-    head = [str(identity.tp), str(identity.mbs), str(statistics.steps), converged]
-    for kind, phases in statistics.kinds.items():
-        counts = memory.kinds[kind]
-        peak = max(counts.peak_forward_bytes, counts.peak_backward_bytes, counts.peak_update_bytes)
-        times = [_time(timing) for timing in (phases.forward, phases.backward, phases.update)]
-        yield [*head, kind, *times, readable_bytes(counts.act_mem_bytes), readable_bytes(peak)]
-        head = [""] * len(head)
-
-
-def _time(timing: Timing) -> str:
-    return f"{readable_seconds(timing.value_s)} {_spread(timing.relative_half_width)}"
 
 
 def _reason(result: Result) -> str:
     record = result.record
     log = f" (log: {record.ending.log})" if record.ending and record.ending.log else ""
     outcome = f"[{_STYLE[record.outcome]}]{record.outcome}[/]"
-    return f"no number for {_label(result.cell)}: {outcome} {_ending(record)}{log}"
+    return f"no number for {label(result.cell)}: {outcome} {_ending(record)}{log}"
 
 
 def _ending(record: Record) -> str:

@@ -47,7 +47,7 @@ class TooFewDevicesError(SailorExpError):
         self.asked = asked
         self.visible = visible
         super().__init__(
-            f"tp={asked} needs {asked} CUDA devices; {visible} are visible. Lower tp, or run where they are."
+            f"{asked} ranks need {asked} CUDA devices; {visible} are visible. Lower tp or ranks, or run where they are."
         )
 
 

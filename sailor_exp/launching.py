@@ -16,9 +16,10 @@ import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line, sweep
-from sailor_exp.config import Action, Cell, cell_from, faults, grid_faults, register
+from sailor_exp.config import Action, Cell, cell_from, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
+from sailor_exp.judgement import faults, grid_faults
 from sailor_exp.ranks import server
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 

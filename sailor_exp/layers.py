@@ -35,6 +35,11 @@ def kind_of_layer(model: ModelConfig, number: int) -> Kind:
     return Kind.layer_window if window_pattern(model)[number - 1] else Kind.layer
 
 
+def first_layer(model: ModelConfig, kind: Kind) -> int:
+    """Number of the first transformer layer of a kind. Raises StopIteration where the model has none."""
+    return next(number for number in range(1, model.num_layers + 1) if kind_of_layer(model, number) is kind)
+
+
 def kinds_by_layer_id(model: ModelConfig) -> dict[str, str]:
     """Every layer id of the model, in order, with the kind of part that stands for it."""
     layers = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
@@ -48,6 +53,11 @@ def measured_layers(model: ModelConfig) -> list[int]:
     if len(set(kinds)) == 1:
         return list(range(1, min(2, model.num_layers) + 1))
     return sorted(kinds.index(kind) + 1 for kind in set(kinds))
+
+
+def measured_kinds(model: ModelConfig) -> list[Kind]:
+    """Every kind of part that the model has, in its order."""
+    return list(dict.fromkeys(Kind(kind) for kind in kinds_by_layer_id(model).values()))
 
 
 def check_layer_ids(model: ModelConfig, found: Collection[int], path: Path, place: str) -> None:

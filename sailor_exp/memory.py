@@ -5,9 +5,10 @@ what lasts between steps, parameters and masks, not at all. Peaks: CUDA's alloca
 allocation and release that PyTorch's allocator reports to the profiler is added up. Neither comes from a formula.
 """
 
+import gc
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -181,12 +182,12 @@ class MemoryObserver:
     def __init__(self, chain: Chain, device: torch.device, *, apart_bytes: int) -> None:
         self._chain = chain
         self._device = device
-        self._meter = _meter(chain, device, apart_bytes)
+        lasting = footprint(tensor for engine in chain.engines for tensor in engine.lasting_tensors())
+        self._meter = peak_meter(device, lasting.bytes, apart_bytes=apart_bytes)
         self._kept: dict[str, Footprint] = defaultdict(Footprint)
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
         self._entered: dict[str, Footprint] = defaultdict(Footprint)
-        lasting = (tensor for part in chain.parts for tensor in (*part.parameters(), *part.buffers()))
-        self._lasting = {tensor.untyped_storage().data_ptr() for tensor in lasting}
+        self._lasting = _lasting_storages(chain.parts)
         self._phase = ""
 
     def step(self, batch: Batch) -> tuple[list[PartIntervals], StepFootprint]:
@@ -240,11 +241,38 @@ class MemoryObserver:
         )
 
 
-def _meter(chain: Chain, device: torch.device, apart_bytes: int) -> PeakMeter:
+def peak_meter(device: torch.device, lasting_bytes: int, *, apart_bytes: int = 0) -> PeakMeter:
+    """Return the meter of a device, for a step between which `lasting_bytes` stay allocated."""
     if device.type == Device.cuda.value:
         return CudaPeakMeter(device, apart_bytes=apart_bytes)
-    lasting = footprint(tensor for engine in chain.engines for tensor in engine.lasting_tensors())
-    return CpuPeakMeter(lasting.bytes)
+    return CpuPeakMeter(lasting_bytes)
+
+
+def forget_the_past(device: torch.device) -> None:
+    """Give back what is no longer used, and what the allocator's cache holds: figures are of what comes now alone."""
+    gc.collect()
+    if device.type == Device.cuda.value:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@contextmanager
+def kept_for_backward(modules: Iterable[nn.Module]) -> Iterator[Footprint]:
+    """Count what autograd keeps inside the block, without what lasts: parameters and buffers of the modules."""
+    kept, lasting = Footprint(), _lasting_storages(modules)
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in lasting:
+            kept.add(tensor)
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, _unpack):
+        yield kept
+
+
+def _lasting_storages(modules: Iterable[nn.Module]) -> set[int]:
+    lasting = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    return {tensor.untyped_storage().data_ptr() for tensor in lasting}
 
 
 def _unpack(tensor: Tensor) -> Tensor:

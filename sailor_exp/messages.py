@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from sailor_exp.record import DeviceFacts
 
@@ -73,11 +74,27 @@ class LayersMeasurement:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KindBytes:
+    """What one rank measured of the memory of each kind of part, under the names of the record's measurement."""
+
+    counts: dict[str, dict[str, int]]
+    device: DeviceFacts
+
+
+class RankMeasurement(Protocol):
+    """What one rank measured in one cell; each profile has its own."""
+
+    @property
+    def device(self) -> DeviceFacts:
+        """The rank's device."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """The rank is done with the cell at this place of its list."""
 
     cell: int
-    measurement: LayersMeasurement
+    measurement: RankMeasurement
 
 
 @dataclass(frozen=True, kw_only=True)

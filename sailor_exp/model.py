@@ -31,7 +31,7 @@ from sailor_exp.config import (
     Precision,
     padded_vocab_size,
 )
-from sailor_exp.layers import Kind, kind_of_layer, measured_layers, window_pattern
+from sailor_exp.layers import Kind, first_layer, kind_of_layer, measured_layers, window_pattern
 
 _INIT_STD = 0.02
 _ATTENTION = {Attention.unfused: UnfusedAttention, Attention.sdpa: FusedAttention}
@@ -184,10 +184,34 @@ def build_parts(cell: Cell, device: torch.device, layers: Sequence[int] | None =
     parts += [Layer(cell, config, number) for number in (measured_layers(cell.model) if layers is None else layers)]
     parts += [FinalNorm(cell, config)] if cell.model.separate_final_norm else []
     parts += [Head(cell, config)]
-    for part in parts:
-        part.to(device=device, dtype=_dtype(cell)).train()
-        _initialize(part)
-    return parts
+    return [_ready(part, cell, device) for part in parts]
+
+
+def build_part(cell: Cell, kind: Kind, device: torch.device) -> Part:
+    """Build one part of the model on this rank, of a transformer layer the first of its kind."""
+    config = transformer_config(cell)
+    part: Part
+    if kind is Kind.embedding:
+        part = Embedding(cell, config)
+    elif kind is Kind.final_norm:
+        part = FinalNorm(cell, config)
+    elif kind is Kind.head:
+        part = Head(cell, config)
+    else:
+        part = Layer(cell, config, first_layer(cell.model, kind))
+    return _ready(part, cell, device)
+
+
+def hidden_states(cell: Cell, device: torch.device) -> Tensor:
+    """Random hidden states (s, b, h), in the type of the activations."""
+    shape = (cell.model.seq_length, cell.mbs, cell.model.hidden_size)
+    return torch.randn(shape, device=device, dtype=_dtype(cell))
+
+
+def _ready(part: Part, cell: Cell, device: torch.device) -> Part:
+    part.to(device=device, dtype=_dtype(cell)).train()
+    _initialize(part)
+    return part
 
 
 def transformer_config(cell: Cell) -> TransformerConfig:

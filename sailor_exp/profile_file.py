@@ -24,7 +24,7 @@ from sailor_exp.storage import write_whole
 def file_name(record: Record) -> str:
     """Return the name that the published tools look for."""
     identity = record.identity
-    return f"profile_{identity.model['name']}_{identity.gpu['name']}_{identity.tp}_{identity.mbs}.json"
+    return f"profile_{identity.subject}_{identity.gpu['name']}_{identity.tp}_{identity.mbs}.json"
 
 
 def content(record: Record) -> dict[str, object]:

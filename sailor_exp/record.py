@@ -14,11 +14,13 @@ import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
+from sailor_exp.config import CELL_KEYS
 from sailor_exp.errors import RecordError
+from sailor_exp.measurements import Count, Frozen, Measurement, NonNegative
 from sailor_exp.storage import make_directory, remove_unfinished, write_whole
 
 FORMAT: Final = "sailor-exp record"
@@ -43,35 +45,46 @@ class Outcome(StrEnum):
         return self in {Outcome.failed, Outcome.timeout}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Identity(Frozen):
+    """Everything that determines the numbers of a cell; None for what the profile has no use for.
 
-
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Identity(_Frozen):
-    """Everything that determines the numbers of a cell. `model` holds Megatron's keys of the architecture."""
+    `model` holds Megatron's keys of the architecture, `options` those of the profile itself.
+    """
 
     method: int
     profile: str
-    model: dict[str, Any]
+    model: dict[str, Any] | None
     gpu: dict[str, Any]
-    tp: int
-    mbs: int
-    precision: str
-    optimizer: str
-    attention: str
+    pp: int | None = None
+    tp: int | None
+    mbs: int | None
+    num_microbatches: int | None = None
+    ranks: int | None = None
+    nodes: int | None = None
+    precision: str | None
+    optimizer: str | None
+    attention: str | None
+    options: dict[str, Any] | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of the identity, in hexadecimal."""
-        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 over the canonical JSON of what the profile has a use for, in hexadecimal."""
+        used = {key: value for key, value in self.model_dump().items() if value is not None}
+        canonical = json.dumps(used, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def cell_keys(self) -> dict[str, int]:
+        """The keys of CELL_KEYS that the profile has a use for."""
+        return {key: value for key in CELL_KEYS if (value := getattr(self, key)) is not None}
 
-class PartSamples(_Frozen):
+    @property
+    def subject(self) -> str:
+        """Name of the model; of a profile that knows none its own."""
+        return str(self.model["name"]) if self.model is not None else self.profile
+
+
+class PartSamples(Frozen):
     """Raw times of one part of the chain, in seconds, each of shape (T, N).
 
     `kind` says which layers of the model the part stands for. `overhead_s` is what DeepSpeed's step takes beyond
@@ -86,7 +99,7 @@ class PartSamples(_Frozen):
     overhead_s: list[list[NonNegative]]
 
 
-class Samples(_Frozen):
+class Samples(Frozen):
     """All steps of a cell; the first `warmup` of them count in no statistic. `calibration_s`: shape (T, N)."""
 
     warmup: Count
@@ -94,7 +107,7 @@ class Samples(_Frozen):
     calibration_s: list[list[NonNegative]]
 
 
-class Timing(_Frozen):
+class Timing(Frozen):
     """One phase of one kind of part: slowest rank of each step, mean of the parts of that kind.
 
     `value_s` is the trimmed mean that planners add up; `relative_half_width` belongs to the 95 % interval of batch
@@ -107,7 +120,7 @@ class Timing(_Frozen):
     skew_s: NonNegative
 
 
-class KindStatistics(_Frozen):
+class KindStatistics(Frozen):
     """Timing of the three phases of one kind of part, and of DeepSpeed's overhead around its update."""
 
     forward: Timing
@@ -116,7 +129,7 @@ class KindStatistics(_Frozen):
     overhead: Timing
 
 
-class Statistics(_Frozen):
+class Statistics(Frozen):
     """What the samples say. `converged`: the interval of the calibrated step reached `target` in `steps` steps."""
 
     steps: Count
@@ -127,7 +140,7 @@ class Statistics(_Frozen):
     kinds: dict[str, KindStatistics]
 
 
-class PartMemory(_Frozen):
+class PartMemory(Frozen):
     """Memory of one kind of part on one rank, for the cell's whole microbatch.
 
     Elements and bytes of parameters, of the tensors that enter the part (`act_input`), that it hands on
@@ -148,7 +161,7 @@ class PartMemory(_Frozen):
     peak_update_bytes: Count
 
 
-class Memory(_Frozen):
+class Memory(Frozen):
     """Memory of a rank that holds the chain of parts; the largest of the ranks.
 
     `peak_bytes`: parameters, gradients, optimizer states and activations at the highest moment of a step.
@@ -162,7 +175,7 @@ class Memory(_Frozen):
     device_used_bytes: Count | None
 
 
-class DeviceFacts(_Frozen):
+class DeviceFacts(Frozen):
     """The device of one rank, as its driver names it, and the libraries that drive it; None for what is not there."""
 
     name: str
@@ -174,7 +187,7 @@ class DeviceFacts(_Frozen):
     nccl: str | None = None
 
 
-class Provenance(_Frozen):
+class Provenance(Frozen):
     """Where, when and with what a record was made."""
 
     commit: str | None
@@ -191,7 +204,7 @@ class Provenance(_Frozen):
     sampling: dict[str, Any]
 
 
-class Ending(_Frozen):
+class Ending(Frozen):
     """Why a cell has no numbers: the phase it ended in, the rank and signal where there was one, the log."""
 
     message: str
@@ -201,8 +214,11 @@ class Ending(_Frozen):
     log: str | None = None
 
 
-class Record(_Frozen):
-    """How one cell ended, and what it measured. `layers` maps each layer id of the model to a kind of part."""
+class Record(Frozen):
+    """How one cell ended, and what it measured. `layers` maps each layer id of the model to a kind of part.
+
+    `statistics`, `memory` and `samples` are what the profile `layers` measures, `measurement` what another one does.
+    """
 
     format: Literal["sailor-exp record"] = FORMAT
     version: Literal[1] = VERSION
@@ -213,13 +229,16 @@ class Record(_Frozen):
     statistics: Statistics | None
     memory: Memory | None
     samples: Samples | None
+    measurement: Measurement | None = None
     provenance: Provenance
 
     @model_validator(mode="after")
     def _has_what_its_outcome_needs(self) -> Self:
-        measured = (self.layers, self.statistics, self.memory, self.samples)
-        if self.outcome is Outcome.ok and (None in measured or self.ending is not None):
-            raise ValueError("an ok record has layers, statistics, memory and samples, and no ending")
+        of_layers = None not in (self.layers, self.statistics, self.memory, self.samples)
+        of_another = self.measurement is not None and self.measurement.profile == self.identity.profile
+        measured = of_layers if self.identity.profile == "layers" else of_another
+        if self.outcome is Outcome.ok and not (measured and self.ending is None):
+            raise ValueError("an ok record has what its profile measures, and no ending")
         if self.outcome is not Outcome.ok and self.ending is None:
             raise ValueError("a record that is not ok says how it ended")
         return self
@@ -232,10 +251,9 @@ class Record(_Frozen):
 
 def file_name(identity: Identity) -> str:
     """Name of the file of a cell's record. For people: everything in it stands inside the record too."""
-    return (
-        f"{identity.profile}_{identity.model['name']}_{identity.gpu['name']}"
-        f"_tp{identity.tp}_mbs{identity.mbs}_{identity.digest[:12]}.json"
-    )
+    about = [identity.profile, identity.subject] if identity.model is not None else [identity.profile]
+    keys = [f"{key}{value}" for key, value in identity.cell_keys.items()]
+    return "_".join([*about, identity.gpu["name"], *keys, identity.digest[:12]]) + ".json"
 
 
 def records_directory(profile_dir: Path) -> Path:
@@ -295,10 +313,33 @@ def read(path: Path) -> Record:
         raise RecordError(path, f"{place}: {first['msg']} ({error.error_count()} faults)") from error
 
 
-def read_all(profile_dir: Path) -> Iterator[tuple[Path, Record]]:
-    """All records of a profile directory, by name. Raises RecordError at the first that cannot be read."""
-    for path in sorted(records_directory(profile_dir).glob("*.json")):
+def read_all(profile_dir: Path, profile: str | None = None) -> Iterator[tuple[Path, Record]]:
+    """All records of a profile directory, or of one profile, by name.
+
+    Raises RecordError at the first that cannot be read.
+    """
+    for path in sorted(records_directory(profile_dir).glob(f"{profile}_*.json" if profile else "*.json")):
         yield path, read(path)
+
+
+def siblings(of: Record, profile_dir: Path) -> list[Record]:
+    """Return the records that may stand in one file with this one: all but the keys of the cell is the same.
+
+    Of the records of one cell, which may differ in gpu.memory_gb, the newest. Raises RecordError.
+    """
+    found: dict[tuple[tuple[str, int], ...], Record] = {}
+    for _, other in read_all(profile_dir, of.identity.profile):
+        key = tuple(other.identity.cell_keys.items())
+        newer = key not in found or found[key].provenance.finished_at <= other.provenance.finished_at
+        if newer and _but_for_the_cell(other.identity) == _but_for_the_cell(of.identity):
+            found[key] = other
+    return [found[key] for key in sorted(found)]
+
+
+def _but_for_the_cell(identity: Identity) -> dict[str, Any]:
+    content = identity.model_dump(exclude=set(CELL_KEYS))
+    content["gpu"].pop("memory_gb", None)
+    return content
 
 
 def _lines(content: Mapping[str, Any]) -> bytes:

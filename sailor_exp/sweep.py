@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import SpawnContext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from sailor_exp import profile_file, provenance, record
-from sailor_exp.config import Cell, infeasibility, sampling_target
+from sailor_exp import provenance, record
+from sailor_exp.config import Cell, sampling_target
 from sailor_exp.errors import RefusedError
-from sailor_exp.identity import identity_of
-from sailor_exp.messages import Cause, LayersMeasurement, Measured, Message, Progress
+from sailor_exp.identity import identity_of, label
+from sailor_exp.judgement import infeasibility
+from sailor_exp.messages import Cause, Measured, Message, Progress, RankMeasurement
+from sailor_exp.profiles.registry import profile_of
 from sailor_exp.ranks import GroupEnd, RankGroup, fresh_processes, server, tail
-from sailor_exp.record import Ending, Outcome, Record
-from sailor_exp.summary import layers_of, memory_of, samples_of, statistics_of
+from sailor_exp.record import DeviceFacts, Ending, Outcome, Record
 from sailor_exp.tasks import Task, run_rank
 
 
@@ -79,7 +80,7 @@ def packs(cells: Sequence[Cell]) -> list[list[int]]:
 class _GroupState:
     """What the ranks of one group have sent so far, by the place of the cell in the group's list."""
 
-    measured: dict[int, dict[int, LayersMeasurement]] = field(default_factory=dict)
+    measured: dict[int, dict[int, RankMeasurement]] = field(default_factory=dict)
     complete: int = 0
 
 
@@ -135,11 +136,10 @@ class Sweep:
         if (reason := infeasibility(cell)) is not None:
             self.finish(place, Outcome.infeasible, Ending(message=reason))
         elif not cell.force and (earlier := former(cell)) is not None:
-            if earlier.outcome is Outcome.ok:
-                profile_file.keep(earlier, Path(cell.profile_dir))
             self._reuse(place, earlier)
 
     def _reuse(self, place: int, earlier: Record) -> None:
+        profile_of(self._cells[place]).written(earlier, Path(self._cells[place].profile_dir))
         self._results[place] = Result(cell=self._cells[place], record=earlier, reused=True)
         self._display.done(place, earlier, reused=True)
 
@@ -163,6 +163,7 @@ class Sweep:
         started afresh.
         """
         cells = [self._cells[place] for place in places]
+        size = cells[0].ranks * cells[0].nodes
         state = _GroupState()
         self._started_at = provenance.now()
 
@@ -171,15 +172,15 @@ class Sweep:
                 self._display.running(places[min(state.complete, len(places) - 1)], message.phase, message.steps)
             elif isinstance(message, Measured):
                 state.measured.setdefault(message.cell, {})[rank] = message.measurement
-                if len(state.measured[message.cell]) == cells[0].tp:
+                if len(state.measured[message.cell]) == size:
                     self._finish_measured(places[message.cell], state.measured.pop(message.cell))
                     state.complete += 1
 
         logs = _logs(cells[0])
         with tempfile.TemporaryDirectory(prefix="sailor-exp-") as directory:
             context = self._fresh or server(cells[0].gpu.device)
-            group = RankGroup(context, cells[0].tp, stall_s=cells[0].stall_s, on_message=hear)
-            task = Task(cells=cells, rendezvous=Path(directory) / "rendezvous", logs=logs)
+            group = RankGroup(context, size, stall_s=cells[0].stall_s, on_message=hear)
+            task = Task(cells=cells, init_method=f"file://{Path(directory) / 'rendezvous'}", logs=logs)
             end = group.run(run_rank, task)
         if end is not None and end.death.cause is Cause.refused:
             _remove(logs)
@@ -193,22 +194,11 @@ class Sweep:
         elif state.complete < len(places):
             self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
 
-    def _finish_measured(self, place: int, by_rank: dict[int, LayersMeasurement]) -> None:
+    def _finish_measured(self, place: int, by_rank: dict[int, RankMeasurement]) -> None:
         cell = self._cells[place]
         ranks = [by_rank[rank] for rank in sorted(by_rank)]
-        samples = samples_of(cell, ranks)
-        measured = Record(
-            outcome=Outcome.ok,
-            identity=identity_of(cell),
-            ending=None,
-            layers=layers_of(cell),
-            statistics=statistics_of(cell, samples),
-            memory=memory_of(ranks),
-            samples=samples,
-            provenance=self._provenance(cell, ranks),
-        )
-        profile_file.write(measured, Path(cell.profile_dir))
-        self._write(place, measured)
+        content = profile_of(cell).content(cell, ranks)
+        self._write(place, self._record(cell, Outcome.ok, [rank.device for rank in ranks], **content))
 
     def finish(self, place: int, outcome: Outcome, ending: Ending, slurm: Mapping[str, str] | None = None) -> None:
         """Write the record of a cell that has no numbers.
@@ -217,32 +207,36 @@ class Sweep:
         Raises StorageError.
         """
         cell = self._cells[place]
-        unmeasured = Record(
-            outcome=outcome,
-            identity=identity_of(cell),
-            ending=ending,
-            layers=None,
-            statistics=None,
-            memory=None,
-            samples=None,
-            provenance=self._provenance(cell, [], slurm),
-        )
+        unmeasured = self._record(cell, outcome, [], slurm, ending=ending)
         if (earlier := _record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
             self._reuse(place, earlier)
             return
-        profile_file.discard(unmeasured, Path(cell.profile_dir))
         self._write(place, unmeasured)
 
     def _write(self, place: int, made: Record) -> None:
-        record.write(made, Path(self._cells[place].profile_dir))
+        cell = self._cells[place]
+        directory = Path(cell.profile_dir)
+        profile_of(cell).before_writing(made, directory)
+        record.write(made, directory)
+        profile_of(cell).written(made, directory)
         self.keep(place, made)
         self._started_at = provenance.now()
 
-    def _provenance(
-        self, cell: Cell, ranks: Sequence[LayersMeasurement], slurm: Mapping[str, str] | None = None
-    ) -> record.Provenance:
-        devices = [rank.device for rank in ranks]
-        return provenance.gather(cell, devices, started_at=self._started_at, slurm=slurm)
+    def _record(
+        self,
+        cell: Cell,
+        outcome: Outcome,
+        devices: Sequence[DeviceFacts],
+        slurm: Mapping[str, str] | None = None,
+        **content: Any,
+    ) -> Record:
+        absent: dict[str, Any] = dict.fromkeys(("ending", "layers", "statistics", "memory", "samples"))
+        return Record(
+            outcome=outcome,
+            identity=identity_of(cell),
+            **(absent | content),
+            provenance=provenance.gather(cell, devices, started_at=self._started_at, slurm=slurm),
+        )
 
 
 def record_path(cell: Cell) -> Path:
@@ -258,7 +252,7 @@ def former(cell: Cell) -> Record | None:
     earlier = _record_of(cell)
     if earlier is None or earlier.outcome not in {Outcome.ok, Outcome.oom}:
         return None
-    return earlier if earlier.statistics is None or _good_enough(earlier, cell) else None
+    return earlier if earlier.outcome is Outcome.oom or _good_enough(earlier, cell) else None
 
 
 def _record_of(cell: Cell) -> Record | None:
@@ -269,7 +263,7 @@ def _record_of(cell: Cell) -> Record | None:
 def _good_enough(former: Record, cell: Cell) -> bool:
     """Whether a measurement is within the asked interval, or was given as much as is asked to get there."""
     asked, given = cell.sampling, former.provenance.sampling
-    width = former.statistics.relative_half_width if former.statistics else None
+    width = profile_of(cell).relative_half_width(former)
     if width is not None and width <= sampling_target(cell):
         return True
     limits = (given["max_steps"] >= asked.max_steps, given["budget_s"] >= asked.budget_s)
@@ -285,8 +279,9 @@ def _says_the_same(former: Record, now: Record) -> bool:
 def _logs(cell: Cell) -> list[Path]:
     """Paths of the ranks' logs, new ones: a log that stands tells of a cell that went wrong."""
     stamp = provenance.now().replace(":", "")
-    stem = f"{cell.model.name}_{cell.gpu.name}_tp{cell.tp}_mbs{cell.mbs}_{stamp}_{os.getpid()}"
-    return [(Path(cell.profile_dir) / "logs" / f"{stem}_rank{rank}.log").absolute() for rank in range(cell.tp)]
+    stem = f"{label(cell).replace(' ', '_').replace('=', '')}_{stamp}_{os.getpid()}"
+    directory = Path(cell.profile_dir).absolute() / "logs"
+    return [directory / f"{stem}_rank{rank}.log" for rank in range(cell.ranks * cell.nodes)]
 
 
 def _remove(logs: Sequence[Path]) -> None:

@@ -103,7 +103,10 @@ class _Entry:
 
     @property
     def key(self) -> CellKey:
-        return CellKey(tp=self.identity.tp, mbs=self.identity.mbs)
+        tp, mbs = self.identity.tp, self.identity.mbs
+        if tp is None or mbs is None:
+            raise RecordError(self.path, f"profile {self.identity.profile} without tp or mbs")
+        return CellKey(tp=tp, mbs=mbs)
 
 
 @dataclass
@@ -200,7 +203,7 @@ def _asked(config: GatherConfig) -> dict[str, object]:
 def _found(identity: Identity) -> dict[str, object]:
     return {
         **{f"gpu.{key}": value for key, value in identity.gpu.items() if key != "memory_gb"},
-        **{f"model.{key}": value for key, value in identity.model.items()},
+        **{f"model.{key}": value for key, value in (identity.model or {}).items()},
         "precision": identity.precision,
         "optimizer": identity.optimizer,
         "attention": identity.attention,

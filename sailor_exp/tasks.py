@@ -11,15 +11,23 @@ from sailor_exp.messages import Cause, Death
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The cells of one process group: equal but for the microbatch. `rendezvous` is a file that none has used."""
+    """The cells of one process group: equal but for the microbatch.
+
+    init_method: of torch.distributed, where no other group has met. first_rank: of those that this machine runs;
+    `logs` has a path for each of these.
+    """
 
     cells: Sequence[Cell]
-    rendezvous: Path
+    init_method: str
     logs: Sequence[Path]
+    first_rank: int = 0
 
 
 def run_rank(rank: int, pipe: Connection, task: Task) -> None:
-    """Entry of a rank process. A library that does not load is told, and not only to the terminal."""
+    """Entry of a rank process; `rank` counts in this machine.
+
+    A library that does not load is told, and not only to the terminal.
+    """
     try:
         from sailor_exp.worker import run
     except (ImportError, OSError) as error:

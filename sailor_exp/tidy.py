@@ -102,7 +102,7 @@ def rows(records: Iterable[tuple[Path, Record]]) -> Iterator[dict[str, Any]]:
 def _cell_columns(path: Path, record: Record) -> dict[str, Any]:
     identity, provenance = record.identity, record.provenance
     return {
-        "model": identity.model["name"],
+        "model": identity.subject,
         "gpu": identity.gpu["name"],
         "gpu_memory_gb": identity.gpu.get("memory_gb"),
         "tp": identity.tp,

@@ -25,6 +25,14 @@ def readable_bytes(count: int) -> str:
     return f"{count} B"
 
 
+def readable_spread(relative_half_width: float | None) -> str:
+    """Half-width of an interval in percent: `±2.1%`; `±?` where it is not known."""
+    if relative_half_width is None:
+        return "±?"
+    percent = 100 * relative_half_width
+    return f"±{percent:.1f}%" if percent < 10 else f"±{percent:.0f}%"  # noqa: PLR2004
+
+
 def _three_digits(number: float) -> str:
     decimals = 2 if number < 10 else 1 if number < 100 else 0  # noqa: PLR2004
     return f"{number:.{decimals}f}"

@@ -29,7 +29,6 @@ with without_compiling():
 
     import sailor_exp.profiles.layers
 
-from sailor_exp import profiles
 from sailor_exp.agreement import RankAgreement
 from sailor_exp.config import Cell, Device
 from sailor_exp.device import check_device, facts, rank_device
@@ -37,6 +36,7 @@ from sailor_exp.engine import start_deepspeed
 from sailor_exp.errors import DeviceMismatchError, InheritedCudaError, SailorExpError, TooFewDevicesError
 from sailor_exp.limit import limit_data, limited
 from sailor_exp.messages import Cause, Death, Finished, Measured, Progress
+from sailor_exp.profiles.registry import profile_of, rank_side
 from sailor_exp.provenance import THREADS_PER_RANK
 from sailor_exp.tasks import Task
 from sailor_exp.units import GIB
@@ -99,10 +99,10 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
         _refuse_inherited_cuda()
     device = rank_device(first, rank)
     check_device(first, device)
-    join_group(rank, first, task.rendezvous)
+    join_group(task.first_rank + rank, first, task.init_method)
     _limit_memory(first, RankAgreement(device))
     voice.progress("building")
-    measuring = profiles.rank_side(first.profile.name)(first, device, voice)
+    measuring = rank_side(first.profile.name)(first, device, voice)
     device_facts = facts(device)
     for index, cell in enumerate(task.cells):
         voice.send(Measured(cell=index, measurement=measuring.measure(cell, device_facts)))
@@ -114,24 +114,27 @@ def _refuse_inherited_cuda() -> None:
         raise InheritedCudaError
 
 
-def join_group(rank: int, cell: Cell, rendezvous: Path) -> None:
-    """Make this process the given rank of the cell's group, for torch, DeepSpeed and Megatron-Core alike.
+def join_group(rank: int, cell: Cell, init_method: str) -> None:
+    """Make this process the given rank of the cell's group; for DeepSpeed and Megatron-Core, too, if it has a model.
 
-    rendezvous: a file that no other group has used, on a file system that all ranks see.
+    Tensor parallel ranks are neighbours, pipeline stages lie `tp` apart. init_method: where no other group has met.
     """
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(cell.tp)}
+    world_size = cell.ranks * cell.nodes
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank % cell.ranks), "WORLD_SIZE": str(world_size)}
     if cell.gpu.device is Device.cpu:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        if init_method.startswith("file:"):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         torch.set_num_threads(THREADS_PER_RANK)
     torch.distributed.init_process_group(
         cell.gpu.backend.value,
-        init_method=f"file://{rendezvous}",
+        init_method=init_method,
         rank=rank,
-        world_size=cell.tp,
+        world_size=world_size,
         timeout=timedelta(seconds=cell.stall_s + 60),
     )
-    start_deepspeed(cell)
-    parallel_state.initialize_model_parallel(cell.tp, create_gloo_process_groups=False)
+    if profile_of(cell).about_model:
+        start_deepspeed(cell)
+        parallel_state.initialize_model_parallel(cell.tp, cell.pp, create_gloo_process_groups=False)
     # Full fp32 products, whatever the environment says: TF32 would change their time several-fold.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

@@ -7,7 +7,6 @@ libraries are imported as any program imports them.
 import json
 import os
 import sys
-from pathlib import Path
 
 import deepspeed
 import megatron.core.models.gpt
@@ -31,7 +30,7 @@ def main() -> None:
     overrides, rendezvous = json.loads(sys.argv[-1])
     asked, rank = cell(*overrides), int(os.environ["RANK"])
     device = rank_device(asked, rank)
-    join_group(rank, asked, Path(rendezvous))
+    join_group(rank, asked, f"file://{rendezvous}")
     measurement = LayersProfile(asked, device, Silent()).measure(asked, facts(device))
     RankAgreement(device).maximum([0.0])
     assert len(measurement.calibration_s) == asked.sampling.warmup + asked.sampling.max_steps

@@ -26,7 +26,7 @@ def alone(tmp_path_factory):
     patch.setattr(torch.cuda, "current_device", torch.cuda.current_device)
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DS_ACCELERATOR"):
         patch.setenv(name, "cpu" if name == "DS_ACCELERATOR" else "0")
-    join_group(0, cell("tp=1"), tmp_path_factory.mktemp("group") / "rendezvous")
+    join_group(0, cell("tp=1"), f"file://{tmp_path_factory.mktemp('group') / 'rendezvous'}")
     assert RankAgreement(DEVICE).maximum([1.0, 2.0]) == [1.0, 2.0]
     yield
     parallel_state.destroy_model_parallel()

@@ -1,7 +1,8 @@
 import pytest
 
-from sailor_exp.config import faults, infeasibility, padded_vocab_size, sampling_target
+from sailor_exp.config import padded_vocab_size, sampling_target
 from sailor_exp.identity import identity_of
+from sailor_exp.judgement import faults, infeasibility
 from sailor_exp.layers import kinds_by_layer_id, measured_layers
 from tests.cells import cell
 

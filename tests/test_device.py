@@ -94,7 +94,7 @@ def test_a_larger_sister_is_another_gpu(monkeypatch, gpu, name):
 
 def test_more_ranks_than_visible_devices_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(TooFewDevicesError, match="tp=2 needs 2 CUDA devices; 1 are visible"):
+    with pytest.raises(TooFewDevicesError, match="2 ranks need 2 CUDA devices; 1 are visible"):
         device.rank_device(cell("gpu=a100-40", "tp=2"), 1)
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from sailor_exp.advice import Advice
 from sailor_exp.command_line import CONF
-from sailor_exp.config import GpuConfig, ModelConfig, Optimizer, Precision, uneven_split
+from sailor_exp.config import GpuConfig, ModelConfig, Optimizer, Precision
 from sailor_exp.database import Database
 from sailor_exp.export.registry import EXPORTERS
 from sailor_exp.export.source import Activations, Overlap, PeakMemory, Source, Strategies
+from sailor_exp.judgement import uneven_split
 from sailor_exp.layers import kinds_by_layer_id
 from sailor_exp.merging import CellKey
 from sailor_exp.model_states import bytes_per_parameter

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sailor_exp.config import ModelConfig, faults
+from sailor_exp.config import ModelConfig
+from sailor_exp.judgement import faults
 from tests.cells import cell
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -325,7 +325,10 @@ def test_the_command_line_asks_for_each_cells_own_gpus(tmp_path):
         (["hydra/launcher=slurm", "tp=1"], "hydra/launcher=slurm: Hydra uses a launcher only in a sweep: add -m"),
         (["-m", "hydra/launcher=slurm", "tp=1"], "hydra/launcher=slurm needs sbatch, srun, squeue, scancel; not on"),
         (["-m", "hydra/launcher=slurm", "hydra.launcher.tiem_min=1"], "The launcher's keys: cluster, submission_dir,"),
-        (["-m", "hydra/launcher=slurm", "tp=1,2", "hydra.launcher.gres=gpu:1"], "tp=2 needs 2 GPUs; hydra.launcher.g"),
+        (
+            ["-m", "hydra/launcher=slurm", "tp=1,2", "hydra.launcher.gres=gpu:1"],
+            "2 ranks need 2 GPUs; hydra.launcher.g",
+        ),
         (["-m", "action=cancel"], "action=cancel takes back jobs, and this command has none"),
     ],
 )

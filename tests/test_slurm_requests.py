@@ -77,8 +77,8 @@ def test_all_faults_of_a_request_are_told_at_once():
         ),
         "hydra.launcher.additional.time: say hydra.launcher.time_min",
         "hydra.launcher.additional.job_name: the launcher sets --job-name itself",
-        "profile=layers measures in one machine; hydra.launcher.nodes is 2",
-        "tp=2 needs 2 GPUs; hydra.launcher.gpus_per_node=1 asks for 1. Write ${tp} for the number.",
+        "hydra.launcher.nodes=2 where the cell is of nodes=1: give that instead",
+        "2 ranks need 2 GPUs; hydra.launcher.gpus_per_node=1 asks for 1. Write ${ranks} for the number.",
     ]
 
 

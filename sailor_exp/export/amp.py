@@ -6,8 +6,8 @@ id, multiplies it by 3 and by the microbatch, and computes with NaN where a tp h
 
 import io
 
-from sailor_exp.config import uneven_split
 from sailor_exp.export.source import Source
+from sailor_exp.judgement import uneven_split
 
 
 def files(source: Source) -> dict[str, bytes]:

@@ -4,7 +4,6 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 
@@ -13,9 +12,10 @@ from sailor_exp.chain import Chain, PartIntervals
 from sailor_exp.clock import Clock, Interval, clock_for
 from sailor_exp.config import Cell, Device, sampling_target
 from sailor_exp.limit import without_limit
-from sailor_exp.memory import MemoryObserver, PartFootprint, StepFootprint
+from sailor_exp.memory import MemoryObserver, PartFootprint, StepFootprint, forget_the_past
 from sailor_exp.messages import LayersMeasurement, PartBytes, PartSeconds
 from sailor_exp.model import Batch, batch_of
+from sailor_exp.profiles.voice import Voice
 from sailor_exp.record import DeviceFacts
 from sailor_exp.sampling import StepTimes, StoppingRule, sample
 
@@ -23,16 +23,6 @@ _REPORT_EVERY_S = 0.2
 _CALIBRATION_SIZE = {Device.cpu: 256, Device.cuda: 2048}
 OBSERVED_STEP = 1
 """The second step: the first one creates the optimizer states."""
-
-
-class Voice(Protocol):
-    """Where a rank says what it is doing."""
-
-    def progress(self, phase: str, steps: int = 0) -> None:
-        """Say it to the supervisor."""
-
-    def entering(self, phase: str) -> None:
-        """Only remember it, for the case that it is the last phase."""
 
 
 class LayersProfile:
@@ -49,21 +39,13 @@ class LayersProfile:
     def measure(self, cell: Cell, device: DeviceFacts) -> LayersMeasurement:
         """Sample one cell until the stopping rule has enough."""
         self._voice.progress("batch")
-        _forget_the_cell_before(self._device)
+        forget_the_past(self._device)
         steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with _no_garbage_collection():
             sample(steps, self._agreement, rule, Throttled(self._voice).progress)
         return steps.measurement(device)
-
-
-def _forget_the_cell_before(device: torch.device) -> None:
-    """Give back what an earlier microbatch left in the allocator's cache: its figures are of this cell alone."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
 
 
 @contextmanager

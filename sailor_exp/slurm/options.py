@@ -1,6 +1,6 @@
 """The keys of `hydra/launcher=slurm`: what the job of one cell asks SLURM for, and how jobs are submitted.
 
-Hydra composes them for each cell, so `${tp}` is that cell's own. Their faults are found before anything is submitted.
+Hydra composes them for each cell, so `${ranks}` is that cell's own. Faults are found before anything is submitted.
 """
 
 import dataclasses
@@ -71,7 +71,6 @@ _OWN = {
 }
 _GPUS = re.compile(r"(?:^|,)gpu(?::[^:,]+)??(?::(\d+))?(?=,|$)")
 _GPUS_PER_NODE = re.compile(r"^(?:[^:,]+:)?(\d+)$")
-_ONE_MACHINE = {"layers"}
 
 
 def options_from(launcher: DictConfig) -> SlurmOptions:
@@ -128,8 +127,8 @@ def cell_faults(cell: Cell, options: SlurmOptions) -> list[str]:
             f"hydra.launcher.cluster={options.cluster} is for tests of other programs. "
             "Take cluster=slurm, or hydra/launcher=local to measure here."
         )
-    if options.nodes > 1 and cell.profile.name in _ONE_MACHINE:
-        found.append(f"profile={cell.profile.name} measures in one machine; hydra.launcher.nodes is {options.nodes}")
+    if options.nodes != cell.nodes:
+        found.append(f"hydra.launcher.nodes={options.nodes} where the cell is of nodes={cell.nodes}: give that instead")
     return [*found, *_gpu_faults(cell, options)]
 
 
@@ -152,15 +151,15 @@ def _gpu_faults(cell: Cell, options: SlurmOptions) -> list[str]:
     if asked is None and cell.gpu.device is Device.cuda:
         return [
             (
-                f"gpu.name={cell.gpu.name} needs {cell.tp} GPUs, and the job asks for none. Set gpu.slurm_gres, "
-                "hydra.launcher.gres or hydra.launcher.gpus_per_node, with ${tp} for the number."
+                f"gpu.name={cell.gpu.name} needs {cell.ranks} GPUs, and the job asks for none. Set gpu.slurm_gres, "
+                "hydra.launcher.gres or hydra.launcher.gpus_per_node, with ${ranks} for the number."
             )
         ]
-    if asked is not None and asked != cell.tp:
+    if asked is not None and asked != cell.ranks:
         return [
             (
-                f"tp={cell.tp} needs {cell.tp} GPUs; hydra.launcher.{spelling}={value} asks for {asked}. "
-                "Write ${tp} for the number."
+                f"{cell.ranks} ranks need {cell.ranks} GPUs; hydra.launcher.{spelling}={value} asks for {asked}. "
+                "Write ${ranks} for the number."
             )
         ]
     return []

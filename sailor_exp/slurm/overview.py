@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sailor_exp import record
 from sailor_exp.config import Cell
+from sailor_exp.identity import cell_keys, keys_of, subject
 from sailor_exp.slurm import book
 from sailor_exp.slurm.book import Known
 from sailor_exp.slurm.commands import run
@@ -57,12 +58,18 @@ def local_rows(cells: Sequence[Cell]) -> list[Row]:
 def print_rows(found: Sequence[Row], page: Console) -> None:
     """Print a table of the grid and a line of counts."""
     table = Table(title="sweep", title_justify="left")
-    for column in ("model", "gpu", "tp", "mbs", "state", "job", ""):
-        table.add_column(column, justify="right" if column in {"tp", "mbs"} else "left")
+    keys = keys_of([row.cell for row in found])
+    for column in ("model", "gpu", *keys, "state", "job", ""):
+        table.add_column(column, justify="right" if column in keys else "left")
     for row in found:
-        cell = row.cell
+        own = cell_keys(row.cell)
         table.add_row(
-            cell.model.name, cell.gpu.name, str(cell.tp), str(cell.mbs), row.state, row.job_id, escape(row.detail)
+            subject(row.cell),
+            row.cell.gpu.name,
+            *(str(own.get(key, "")) for key in keys),
+            row.state,
+            row.job_id,
+            escape(row.detail),
         )
     page.print(table)
     for log in dict.fromkeys(row.log for row in found if row.log is not None):

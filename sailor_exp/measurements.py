@@ -1,0 +1,40 @@
+"""What the profiles but `layers` put into a record, by the name of the profile.
+
+Each is a part of the record, so the same holds: versioned with it, never changed, raw samples beside what is derived.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Frozen(BaseModel):
+    """Read and written whole: nothing unknown, nothing that is not a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class PeakMeasurement(Frozen):
+    """Peak bytes of one rank that holds one part alone, by kind of part; the largest of the ranks.
+
+    `lasting_bytes`: what it holds between steps, parameters, gradients as far as they stay, and optimizer states.
+    """
+
+    profile: Literal["varuna"] = "varuna"
+    peak_bytes: dict[str, Count]
+    lasting_bytes: dict[str, Count]
+
+
+class ActivationMeasurement(Frozen):
+    """Bytes that one rank keeps of a part for its backward, by kind of part; the largest of the ranks."""
+
+    profile: Literal["oobleck"] = "oobleck"
+    act_mem_bytes: dict[str, Count]
+
+
+Measurement = Annotated[PeakMeasurement | ActivationMeasurement, Field(discriminator="profile")]
+"""One of the above."""

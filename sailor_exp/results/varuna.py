@@ -1,0 +1,68 @@
+"""Results of `profile=varuna`: the peak memory of each kind of part alone, and Varuna's extra file.
+
+Format: eth-easl/sailor at cf2c8e3, `varuna_profile_{model}_{gpu}.json`: {mbs: {tp: {layer: peak_bytes}}}, read by
+sailor/Planner/baselines/Varuna.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.config import Cell
+from sailor_exp.extra_file import bring_up_to_date
+from sailor_exp.layers import kinds_by_layer_id
+from sailor_exp.measurements import PeakMeasurement
+from sailor_exp.messages import KindBytes
+from sailor_exp.profiles.profile import Profile
+from sailor_exp.record import Record
+from sailor_exp.results.by_kind import by_layer, largest
+from sailor_exp.units import readable_bytes
+
+
+class VarunaResults(Profile):
+    """Cells that ran out of memory are absent from the file."""
+
+    name = "varuna"
+    keys = ("tp", "mbs")
+    columns = ("tp", "mbs", "part", "between steps", "peak")
+    legend = (
+        "Bytes of one rank that holds this part alone: between steps, and at the highest moment of one with forward,\n"
+        "backward and update."
+    )
+
+    def content(self, cell: Cell, ranks: Sequence[KindBytes]) -> dict[str, Any]:
+        return {
+            "layers": kinds_by_layer_id(cell.model),
+            "measurement": PeakMeasurement(
+                peak_bytes=largest(ranks, "peak_bytes"), lasting_bytes=largest(ranks, "lasting_bytes")
+            ),
+        }
+
+    def written(self, record: Record, profile_dir: Path) -> None:
+        name = f"varuna_profile_{record.identity.subject}_{record.identity.gpu['name']}.json"
+        bring_up_to_date(name, record, profile_dir, file_content)
+
+    def one_line(self, record: Record) -> str:
+        largest_part = max(_of(record).peak_bytes.items(), key=lambda part: part[1])
+        return f"{largest_part[0]} {readable_bytes(largest_part[1])}"
+
+    def rows(self, record: Record) -> Iterator[list[str]]:
+        head = [str(record.identity.tp), str(record.identity.mbs)]
+        for kind, peak in _of(record).peak_bytes.items():
+            yield [*head, kind, readable_bytes(_of(record).lasting_bytes[kind]), readable_bytes(peak)]
+            head = ["", ""]
+
+
+def file_content(records: Sequence[Record]) -> dict[str, dict[str, dict[str, int]]]:
+    """Return {mbs: {tp: {layer: peak_bytes}}} of the records with numbers, in rising order."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    cells = {(made.identity.mbs, made.identity.tp): made for made in records if made.measurement is not None}
+    for (mbs, tp), made in sorted(cells.items()):
+        found.setdefault(str(mbs), {})[str(tp)] = by_layer(made, _of(made).peak_bytes)
+    return found
+
+
+def _of(record: Record) -> PeakMeasurement:
+    if not isinstance(record.measurement, PeakMeasurement):
+        raise TypeError(f"{record.file_name} is no record of peaks")
+    return record.measurement
