@@ -26,6 +26,7 @@ class PartAlone:
         """Run forward, backward and update. Input, output and their gradients are the step's own, and go with it."""
         output = self.forward()
         torch.autograd.backward(output, torch.ones_like(output) if output.dim() else None)
+        del output
         self.engine.step()
 
     def forward(self) -> Tensor:

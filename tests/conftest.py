@@ -85,3 +85,25 @@ def launch(start_sweep: Callable[..., Sweep]) -> Callable[..., tuple[int, str]]:
         return sweep.process.returncode, output
 
     return run
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This process is the only rank of its group."""
+    import torch
+    from megatron.core import parallel_state
+
+    from sailor_exp.agreement import RankAgreement
+    from sailor_exp.worker import join_group
+    from tests.cells import cell
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(torch.cuda, "current_device", torch.cuda.current_device)
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DS_ACCELERATOR"):
+        patch.setenv(name, "cpu" if name == "DS_ACCELERATOR" else "0")
+    join_group(0, cell("tp=1"), f"file://{tmp_path_factory.mktemp('group') / 'rendezvous'}")
+    assert RankAgreement(torch.device("cpu")).maximum([1.0, 2.0]) == [1.0, 2.0]
+    yield
+    parallel_state.destroy_model_parallel()
+    torch.distributed.destroy_process_group()
+    patch.undo()

@@ -5,33 +5,14 @@ import itertools
 import pytest
 import torch
 
-from sailor_exp.agreement import RankAgreement
 from sailor_exp.chain import Chain
 from sailor_exp.clock import CpuClock
 from sailor_exp.engine import Engine
 from sailor_exp.errors import UpdateSkippedError
 from sailor_exp.model import batch_of
-from sailor_exp.worker import join_group
 from tests.cells import cell
 
 DEVICE = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """This process is the only rank of its group."""
-    from megatron.core import parallel_state
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(torch.cuda, "current_device", torch.cuda.current_device)
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "DS_ACCELERATOR"):
-        patch.setenv(name, "cpu" if name == "DS_ACCELERATOR" else "0")
-    join_group(0, cell("tp=1"), f"file://{tmp_path_factory.mktemp('group') / 'rendezvous'}")
-    assert RankAgreement(DEVICE).maximum([1.0, 2.0]) == [1.0, 2.0]
-    yield
-    parallel_state.destroy_model_parallel()
-    torch.distributed.destroy_process_group()
-    patch.undo()
 
 
 @pytest.fixture(params=["fp32", "bf16"])

@@ -1,0 +1,62 @@
+"""Memory of one part alone, against what can be counted by hand.
+
+Legend: s sequence, b microbatch, h hidden size, a heads; a unit is s b h numbers of 4 bytes. The layer is a GELU one
+with biases and LayerNorm: 12 h^2 + 13 h parameters.
+"""
+
+import pytest
+import torch
+
+from sailor_exp.layers import Kind
+from sailor_exp.profiles.oobleck import OobleckProfile
+from sailor_exp.profiles.varuna import VarunaProfile
+from sailor_exp.record import DeviceFacts
+from tests.cells import cell
+
+DEVICE = torch.device("cpu")
+FACTS = DeviceFacts(name="cpu", uuid=None, driver=None, memory_bytes=None, clock_mhz={})
+H = 128
+PARAMETERS = 12 * H * H + 13 * H
+
+
+class Silent:
+    def progress(self, phase: str, steps: int = 0) -> None:
+        pass
+
+    def entering(self, phase: str) -> None:
+        pass
+
+
+def counts(profile, *overrides: str) -> dict[str, int]:
+    asked = cell("model.hidden_size=128", "model.ffn_hidden_size=512", *overrides)
+    measured = profile(asked, DEVICE, Silent()).measure(asked, FACTS)
+    return measured.counts[Kind.layer.value]
+
+
+def kept_bytes(*, s: int, b: int, a: int) -> int:
+    """What a layer keeps: of s b h the input, its norm, query, key and value, the context, the sum behind attention and
+    its norm, four times each what enters and leaves the activation; the probabilities; two norms' means and deviations.
+    """
+    return 4 * ((1 + 1 + 3 + 1 + 1 + 1 + 4 + 4) * s * b * H + a * s * s * b + 2 * 2 * s * b)
+
+
+@pytest.mark.parametrize(("s", "b", "a"), [(128, 1, 8), (64, 3, 4)])
+def test_a_layer_keeps_what_can_be_counted_by_hand(alone, s, b, a):
+    shape = (f"model.seq_length={s}", f"model.num_attention_heads={a}", f"mbs={b}")
+    assert counts(OobleckProfile, *shape)["act_mem_bytes"] == kept_bytes(s=s, b=b, a=a)
+
+
+def test_where_activations_are_most_the_peak_is_at_the_start_of_the_backward(alone):
+    """Parameters and moments, what is kept, output and its gradient, and that of what left the activation (4 units)."""
+    found = counts(VarunaProfile, "model.seq_length=32", "model.num_attention_heads=1", "mbs=16")
+    unit, second_projection = 4 * 32 * 16 * H, 4 * 4 * H * H
+    expected = 12 * PARAMETERS + kept_bytes(s=32, b=16, a=1) + (1 + 1 + 4) * unit + second_projection
+    assert found["peak_bytes"] == pytest.approx(expected, rel=0.05)
+    assert found["lasting_bytes"] == pytest.approx(12 * PARAMETERS, rel=0.001)
+
+
+def test_where_parameters_are_most_the_peak_is_at_the_update(alone):
+    """Parameters, gradients and two moments: 16 bytes each; with SGD, which keeps nothing, 8."""
+    small = ("model.seq_length=8", "model.num_attention_heads=1", "mbs=1")
+    assert counts(VarunaProfile, *small)["peak_bytes"] == pytest.approx(16 * PARAMETERS, rel=0.05)
+    assert counts(VarunaProfile, *small, "optimizer=sgd")["peak_bytes"] == pytest.approx(8 * PARAMETERS, rel=0.05)
