@@ -1,4 +1,4 @@
-"""DeepSpeed: the optimizer and the step of one part."""
+"""DeepSpeed: its engine and optimizer, and the step of one part."""
 
 import logging
 from collections.abc import Iterable
@@ -26,22 +26,8 @@ class Engine:
     """
 
     def __init__(self, part: nn.Module, cell: Cell, clock: Clock) -> None:
-        import deepspeed
-
-        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-        for parameter in part.parameters():
-            # DeepSpeed's bf16 optimizer takes a norm though nothing is clipped, and fails on a rank to which it
-            # attributes no parameter: a part may hold replicated ones alone. The norm's value is used nowhere.
-            parameter.model_parallel = True  # type: ignore[attr-defined]
         self._clock = clock
-        self._optimizer = _optimizer(cell, part.parameters())
-        self._engine, _, _, _ = deepspeed.initialize(
-            model=nn.ModuleList([part]),
-            optimizer=self._optimizer,
-            config=_engine_config(cell),
-            mpu=_ModelParallelUnit(),
-            dist_init_required=False,
-        )
+        self._engine, self._optimizer = initialize(nn.ModuleList([part]), cell, mpu=ModelParallelUnit())
         self._updates: list[Interval] = []
         self._time(self._optimizer, "step")
         if cell.precision is Precision.bf16:
@@ -63,11 +49,7 @@ class Engine:
 
     def lasting_tensors(self) -> list[Tensor]:
         """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
-        groups = self._optimizer.param_groups
-        states = [value for state in self._optimizer.state.values() for value in state.values()]
-        gradients = getattr(self._engine.optimizer, "fp32_groups_gradients_flat", [])
-        tensors = [*self._engine.module.parameters(), *(p for group in groups for p in group["params"])]
-        return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
+        return lasting_tensors(self._engine, self._optimizer)
 
     def _time(self, owner: Any, method: str) -> None:
         original = getattr(owner, method)
@@ -81,7 +63,7 @@ class Engine:
         setattr(owner, method, timed)
 
 
-class _ModelParallelUnit:
+class ModelParallelUnit:
     """Megatron-Core's process groups under the names that DeepSpeed calls.
 
     Without it DeepSpeed takes all ranks for data parallel ones, and shares the optimizer states out among them.
@@ -93,16 +75,49 @@ class _ModelParallelUnit:
         return getattr(parallel_state, name.replace("get_model_parallel", "get_tensor_model_parallel"))
 
 
+def initialize(
+    module: nn.Module, cell: Cell, *, mpu: ModelParallelUnit | None, num_microbatches: int = 1
+) -> tuple[Any, torch.optim.Optimizer]:
+    """Give a module to DeepSpeed; returns its engine, and the optimizer inside it.
+
+    mpu: None for a pipeline, which brings its own.
+    """
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    for parameter in module.parameters():
+        # DeepSpeed's bf16 optimizer takes a norm though nothing is clipped, and fails on a rank to which it
+        # attributes no parameter: a part may hold replicated ones alone. The norm's value is used nowhere.
+        parameter.model_parallel = True  # type: ignore[attr-defined]
+    optimizer = _optimizer(cell, module.parameters())
+    engine, _, _, _ = deepspeed.initialize(
+        model=module,
+        optimizer=optimizer,
+        config=_engine_config(cell, num_microbatches),
+        mpu=mpu,
+        dist_init_required=False,
+    )
+    return engine, optimizer
+
+
+def lasting_tensors(engine: Any, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    gradients = getattr(engine.optimizer, "fp32_groups_gradients_flat", [])
+    tensors = [*engine.module.parameters(), *(p for group in optimizer.param_groups for p in group["params"])]
+    return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
+
+
 def _optimizer(cell: Cell, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     if cell.optimizer is Optimizer.adam:
         return torch.optim.Adam(parameters, lr=_LEARNING_RATE, fused=True)
     return torch.optim.SGD(parameters, lr=_LEARNING_RATE, fused=True)
 
 
-def _engine_config(cell: Cell) -> dict[str, Any]:
+def _engine_config(cell: Cell, num_microbatches: int) -> dict[str, Any]:
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": cell.mbs,
-        "gradient_accumulation_steps": 1,
+        "gradient_accumulation_steps": num_microbatches,
         # Clipping is a norm over the whole model, not the update of a part.
         "gradient_clipping": 0.0,
         "steps_per_print": 2**31,

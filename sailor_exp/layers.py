@@ -35,11 +35,6 @@ def kind_of_layer(model: ModelConfig, number: int) -> Kind:
     return Kind.layer_window if window_pattern(model)[number - 1] else Kind.layer
 
 
-def first_layer(model: ModelConfig, kind: Kind) -> int:
-    """Number of the first transformer layer of a kind. Raises StopIteration where the model has none."""
-    return next(number for number in range(1, model.num_layers + 1) if kind_of_layer(model, number) is kind)
-
-
 def kinds_by_layer_id(model: ModelConfig) -> dict[str, str]:
     """Every layer id of the model, in order, with the kind of part that stands for it."""
     layers = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]

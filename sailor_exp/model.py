@@ -31,7 +31,7 @@ from sailor_exp.config import (
     Precision,
     padded_vocab_size,
 )
-from sailor_exp.layers import Kind, first_layer, kind_of_layer, measured_layers, window_pattern
+from sailor_exp.layers import Kind, kind_of_layer, kinds_by_layer_id, measured_layers, window_pattern
 
 _INIT_STD = 0.02
 _ATTENTION = {Attention.unfused: UnfusedAttention, Attention.sdpa: FusedAttention}
@@ -179,27 +179,23 @@ def build_parts(cell: Cell, device: torch.device, layers: Sequence[int] | None =
     layers: numbers of the transformer layers, counted from 1; unless given those that stand for all.
     Needs Megatron-Core's parallel state. Parameters are random, as their values do not change what a step costs.
     """
-    config = transformer_config(cell)
-    parts: list[Part] = [Embedding(cell, config)]
-    parts += [Layer(cell, config, number) for number in (measured_layers(cell.model) if layers is None else layers)]
-    parts += [FinalNorm(cell, config)] if cell.model.separate_final_norm else []
-    parts += [Head(cell, config)]
-    return [_ready(part, cell, device) for part in parts]
+    numbers = measured_layers(cell.model) if layers is None else layers
+    tail = range(cell.model.num_layers + 1, len(kinds_by_layer_id(cell.model)))
+    return [build_layer(cell, layer_id, device) for layer_id in (0, *numbers, *tail)]
 
 
 def build_part(cell: Cell, kind: Kind, device: torch.device) -> Part:
     """Build one part of the model on this rank, of a transformer layer the first of its kind."""
-    config = transformer_config(cell)
-    part: Part
-    if kind is Kind.embedding:
-        part = Embedding(cell, config)
-    elif kind is Kind.final_norm:
-        part = FinalNorm(cell, config)
-    elif kind is Kind.head:
-        part = Head(cell, config)
-    else:
-        part = Layer(cell, config, first_layer(cell.model, kind))
-    return _ready(part, cell, device)
+    kinds = list(kinds_by_layer_id(cell.model).values())
+    return build_layer(cell, kinds.index(kind), device)
+
+
+def build_layer(cell: Cell, layer_id: int, device: torch.device) -> Part:
+    """Build the part that one layer id of the model names, on this rank."""
+    part = _unplaced(cell, layer_id).to(device=device, dtype=_dtype(cell))
+    part.train()
+    _initialize(part)
+    return part
 
 
 def hidden_states(cell: Cell, device: torch.device) -> Tensor:
@@ -208,10 +204,17 @@ def hidden_states(cell: Cell, device: torch.device) -> Tensor:
     return torch.randn(shape, device=device, dtype=_dtype(cell))
 
 
-def _ready(part: Part, cell: Cell, device: torch.device) -> Part:
-    part.to(device=device, dtype=_dtype(cell)).train()
-    _initialize(part)
-    return part
+def _unplaced(cell: Cell, layer_id: int) -> Part:
+    config = transformer_config(cell)
+    match Kind(kinds_by_layer_id(cell.model)[str(layer_id)]):
+        case Kind.embedding:
+            return Embedding(cell, config)
+        case Kind.final_norm:
+            return FinalNorm(cell, config)
+        case Kind.head:
+            return Head(cell, config)
+        case _:
+            return Layer(cell, config, layer_id)
 
 
 def transformer_config(cell: Cell) -> TransformerConfig:

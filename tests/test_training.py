@@ -1,0 +1,55 @@
+"""A model trains through the pipeline as it does in one piece."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sailor_exp.config import Device
+from sailor_exp.ranks import RankGroup, server
+from tests.training_ranks import Asked, Told, path_of, train
+
+SMALL = (
+    "model.seq_length=16",
+    "model.vocab_size=256",
+    "model.max_position_embeddings=16",
+    "mbs=2",
+    "model.num_layers=3",
+)
+
+
+def run(directory: Path, *overrides: str, tp: int, pp: int, num_microbatches: int) -> list[Told]:
+    directory.mkdir()
+    asked = Asked(overrides=(*SMALL, *overrides), tp=tp, pp=pp, num_microbatches=num_microbatches, directory=directory)
+    heard = []
+    ranks = RankGroup(
+        server(Device.cpu), tp * pp, stall_s=60, on_message=lambda rank, message: heard.append((rank, message))
+    )
+    end = ranks.run(train, asked)
+    assert end is None, (end, heard)
+    return [torch.load(path_of(directory, rank), weights_only=False) for rank in range(tp * pp)]
+
+
+@pytest.mark.ranks
+@pytest.mark.parametrize(
+    ("tp", "pp", "overrides", "split"),
+    [
+        (2, 2, ("precision=fp32",), [[0, 1], [2, 3, 4]]),
+        (1, 3, ("precision=bf16", "model.separate_final_norm=true"), [[0, 1], [2], [3, 4, 5]]),
+    ],
+)
+def test_a_pipeline_trains_as_the_whole_model_does(tmp_path, tp, pp, overrides, split):
+    whole = run(tmp_path / "whole", *overrides, tp=tp, pp=1, num_microbatches=3)
+    stages = run(tmp_path / "stages", *overrides, tp=tp, pp=pp, num_microbatches=3)
+    assert [sorted(told.parameters) for told in stages[::tp]] == split
+    assert whole[0].losses[1] < whole[0].losses[0]
+    for rank, told in enumerate(stages):
+        in_one_piece = whole[rank % tp]
+        assert told.losses == pytest.approx(in_one_piece.losses, rel=1e-6 if "precision=fp32" in overrides else 1e-3)
+        for layer_id, parameters in told.parameters.items():
+            for parameter, expected in zip(parameters, in_one_piece.parameters[layer_id], strict=True):
+                torch.testing.assert_close(parameter, expected)
+    assert whole[0].phases == ["forward", "backward", "reduce gradients", "update"] * 3 + ["mean loss"]
+    for told in stages:
+        assert told.phases.count("forward") == told.phases.count("backward") == 3
+        assert told.phases[-4:] == ["reduce gradients", "reduce gradients", "update", "mean loss"]
