@@ -49,6 +49,18 @@ def footprint(tensors: Iterable[Tensor]) -> Footprint:
     return total
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhaseBytes:
+    """What is allocated as a phase goes by, what lasts between steps included.
+
+    Of a phase that comes back the beginning is that of the first time, the end that of the last.
+    """
+
+    began: int
+    highest: int
+    ended: int
+
+
 class PeakMeter(Protocol):
     """Follows the allocator through the phases of one step."""
 
@@ -62,8 +74,28 @@ class PeakMeter(Protocol):
     def peaks(self) -> dict[str, int]:
         """Highest bytes above the start of each phase."""
 
+    def phases(self) -> dict[str, PhaseBytes]:
+        """Bytes as each phase began and ended, and the highest in between."""
+
     def peak(self) -> int:
         """Highest bytes of the whole step, what lasts between steps included."""
+
+
+class _Phases:
+    """Phases in the order in which they came first, from the bytes at each border and the highest in between."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, PhaseBytes] = {}
+
+    def add(self, phase: str, *, began: int, highest: int, ended: int) -> None:
+        """Add one phase, or what it did when it came back."""
+        former = self.bytes.get(phase)
+        if former is not None:
+            began, highest = former.began, max(former.highest, highest)
+        self.bytes[phase] = PhaseBytes(began=began, highest=highest, ended=ended)
+
+    def peaks(self) -> dict[str, int]:
+        return {name: phase.highest - phase.began for name, phase in self.bytes.items()}
 
 
 class CudaPeakMeter:
@@ -77,8 +109,7 @@ class CudaPeakMeter:
         self._apart_bytes = apart_bytes
         self._phase: str | None = None
         self._before = 0
-        self._peaks: dict[str, int] = {}
-        self._highest = 0
+        self._phases = _Phases()
 
     def __enter__(self) -> Self:
         return self
@@ -87,23 +118,26 @@ class CudaPeakMeter:
         self._close()
 
     def entering(self, phase: str) -> None:
-        self._close()
+        self._before = self._close()
         self._phase = phase
-        self._before = torch.cuda.memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
 
     def peaks(self) -> dict[str, int]:
-        return self._peaks
+        return self._phases.peaks()
+
+    def phases(self) -> dict[str, PhaseBytes]:
+        return self._phases.bytes
 
     def peak(self) -> int:
-        return self._highest - self._apart_bytes
+        return max(phase.highest for phase in self._phases.bytes.values())
 
-    def _close(self) -> None:
+    def _close(self) -> int:
+        allocated = torch.cuda.memory_allocated(self._device) - self._apart_bytes
         if self._phase is not None:
-            highest = torch.cuda.max_memory_allocated(self._device)
-            self._peaks[self._phase] = highest - self._before
-            self._highest = max(self._highest, highest)
+            highest = torch.cuda.max_memory_allocated(self._device) - self._apart_bytes
+            self._phases.add(self._phase, began=self._before, highest=highest, ended=allocated)
             self._phase = None
+        return allocated
 
 
 class CpuPeakMeter:
@@ -116,8 +150,8 @@ class CpuPeakMeter:
     def __init__(self, lasting_bytes: int) -> None:
         self._lasting_bytes = lasting_bytes
         self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-        self._peaks: dict[str, int] = {}
-        self._highest = 0
+        self._phases = _Phases()
+        self._highest = lasting_bytes
 
     def __enter__(self) -> Self:
         self._profile.__enter__()  # type: ignore[no-untyped-call]
@@ -133,24 +167,30 @@ class CpuPeakMeter:
             pass
 
     def peaks(self) -> dict[str, int]:
-        return self._peaks
+        return self._phases.peaks()
+
+    def phases(self) -> dict[str, PhaseBytes]:
+        return self._phases.bytes
 
     def peak(self) -> int:
-        return self._lasting_bytes + self._highest
+        return self._highest
 
     def _add_up(self) -> None:
         results: Any = self._profile.profiler.kineto_results  # type: ignore[union-attr]
-        allocated, before, phase = 0, 0, None
+        phase: str | None = None
+        began = highest = allocated = self._lasting_bytes
         for event in sorted(results.events(), key=lambda event: event.start_ns()):
             name = event.name()
             if name.startswith(_MARK):
-                phase, before = name.removeprefix(_MARK), allocated
-                self._peaks[phase] = 0
+                if phase is not None:
+                    self._phases.add(phase, began=began, highest=highest, ended=allocated)
+                phase, began, highest = name.removeprefix(_MARK), allocated, allocated
             elif name == "[memory]":
                 allocated += event.nbytes()
-                self._highest = max(self._highest, allocated)
-                if phase is not None:
-                    self._peaks[phase] = max(self._peaks[phase], allocated - before)
+                highest = max(highest, allocated)
+                self._highest = max(self._highest, highest)
+        if phase is not None:
+            self._phases.add(phase, began=began, highest=highest, ended=allocated)
 
 
 @dataclass(frozen=True, kw_only=True)

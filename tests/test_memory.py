@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from sailor_exp.memory import CpuPeakMeter, CudaPeakMeter, footprint
+from sailor_exp.memory import CpuPeakMeter, CudaPeakMeter, PhaseBytes, footprint
 
 MIB = 2**20
 
@@ -31,11 +31,25 @@ def test_the_cpu_meter_sees_the_highest_moment_of_each_phase():
         again = torch.empty(MIB, dtype=torch.uint8)
     del again
     assert meter.peaks() == {"first": 6 * MIB, "second": 0}
+    assert meter.phases() == {
+        "first": PhaseBytes(began=7 * MIB, highest=13 * MIB, ended=9 * MIB),
+        "second": PhaseBytes(began=9 * MIB, highest=9 * MIB, ended=8 * MIB),
+    }
     assert meter.peak() == 13 * MIB
 
 
+def test_a_phase_that_comes_back_is_one_phase():
+    with CpuPeakMeter(lasting_bytes=0) as meter:
+        for size in (3, 5, 1):
+            meter.entering("forward")
+            kept = torch.empty(size * MIB, dtype=torch.uint8)
+            meter.entering("backward")
+            del kept
+    assert meter.phases()["forward"] == PhaseBytes(began=0, highest=5 * MIB, ended=MIB)
+
+
 def test_the_cuda_meter_asks_the_allocator_at_each_border(monkeypatch):
-    figures = iter([100, 130])
+    figures = iter([100, 130, 120])
     highest = iter([160, 145])
     resets = []
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: next(figures))
@@ -46,6 +60,7 @@ def test_the_cuda_meter_asks_the_allocator_at_each_border(monkeypatch):
         meter.entering("forward head")
         meter.entering("backward head")
     assert meter.peaks() == {"forward head": 60, "backward head": 15}
+    assert meter.phases()["backward head"] == PhaseBytes(began=120, highest=135, ended=110)
     assert meter.peak() == 150
     assert resets == [device, device]
 
