@@ -36,5 +36,24 @@ class ActivationMeasurement(Frozen):
     act_mem_bytes: dict[str, Count]
 
 
-Measurement = Annotated[PeakMeasurement | ActivationMeasurement, Field(discriminator="profile")]
+class StageMemory(Frozen):
+    """Bytes of one rank in a training step whose optimizer has its states.
+
+    `model_states_bytes`: parameters, gradients and optimizer states, after the backward. `activation_bytes`: what the
+    forward left. `activation_peak_bytes`: the highest of forward and backward, above the model states.
+    """
+
+    model_states_bytes: Count
+    activation_bytes: Count
+    activation_peak_bytes: Count
+
+
+class StagesMeasurement(Frozen):
+    """Models of a few transformer layers at one sample: by their number of layers, one entry a rank."""
+
+    profile: Literal["galvatron"] = "galvatron"
+    by_num_layers: dict[str, list[StageMemory]]
+
+
+Measurement = Annotated[PeakMeasurement | ActivationMeasurement | StagesMeasurement, Field(discriminator="profile")]
 """One of the above."""

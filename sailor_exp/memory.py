@@ -296,6 +296,11 @@ def forget_the_past(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
+def allocated_bytes(device: torch.device) -> int:
+    """Bytes that CUDA's caching allocator has given out; on a CPU 0, as there is no allocator to ask."""
+    return torch.cuda.memory_allocated(device) if device.type == Device.cuda.value else 0
+
+
 @contextmanager
 def kept_for_backward(modules: Iterable[nn.Module]) -> Iterator[Footprint]:
     """Count what autograd keeps inside the block, without what lasts: parameters and buffers of the modules."""

@@ -81,6 +81,14 @@ class KindBytes:
     device: DeviceFacts
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageBytes:
+    """What one rank measured of its stage, by the model's number of layers, under the names of StageMemory."""
+
+    counts: dict[int, dict[str, int]]
+    device: DeviceFacts
+
+
 class RankMeasurement(Protocol):
     """What one rank measured in one cell; each profile has its own."""
 

@@ -31,3 +31,12 @@ def stage_layer_ids(model: ModelConfig, pp: int) -> list[list[int]]:
 def too_few_layers(model: ModelConfig, pp: int) -> bool:
     """Whether one of pp stages would be empty: the first has the embedding, all others need a transformer layer."""
     return model.num_layers < pp - 1
+
+
+def profiled_num_layers(pp: int) -> tuple[int, int]:
+    """Two numbers of transformer layers, of models that differ by one layer on the first stage and leave none empty.
+
+    One stage has a layer and two; more stages have the embedding alone on the first and a layer on every other, then a
+    layer on each. The larger is what Galvatron itself runs: as many layers as stages.
+    """
+    return (1, 2) if pp == 1 else (pp - 1, pp)

@@ -5,6 +5,7 @@ from typing import NewType
 Seconds = NewType("Seconds", float)
 Bytes = NewType("Bytes", int)
 
+MIB = 2**20
 GIB = 2**30
 
 _SECOND_STEPS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))

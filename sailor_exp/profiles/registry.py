@@ -13,6 +13,7 @@ _PROFILES = {
     "layers": ("sailor_exp.results.layers:LayersResults", "sailor_exp.profiles.layers:LayersProfile"),
     "varuna": ("sailor_exp.results.varuna:VarunaResults", "sailor_exp.profiles.varuna:VarunaProfile"),
     "oobleck": ("sailor_exp.results.oobleck:OobleckResults", "sailor_exp.profiles.oobleck:OobleckProfile"),
+    "galvatron": ("sailor_exp.results.galvatron:GalvatronResults", "sailor_exp.profiles.galvatron:GalvatronProfile"),
 }
 """Each profile's description, which imports no torch, and the class that measures in a rank."""
 
