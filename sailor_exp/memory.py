@@ -6,6 +6,7 @@ allocation and release that PyTorch's allocator reports to the profiler is added
 """
 
 import gc
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -21,6 +23,7 @@ from sailor_exp.config import Device
 from sailor_exp.model import Batch
 
 _MARK = "sailor_exp phase: "
+_LETTING_GO_S = 0.005
 
 
 @dataclass
@@ -143,22 +146,27 @@ class CudaPeakMeter:
 class CpuPeakMeter:
     """Adds up what the CPU allocator reports to PyTorch's profiler.
 
-    Blocks from before the step are not followed: pass what lasts between steps as `lasting_bytes`.
-    Source: c10/core/CPUAllocator.cpp, ProfiledCPUMemoryReporter.
+    Blocks from before the step are not followed: pass what lasts between steps as `lasting_bytes`. Nor is what other
+    threads release: after a collective the step waits until gloo's have let go of its tensors, and releases them
+    itself.
+    Source: c10/core/CPUAllocator.cpp, ProfiledCPUMemoryReporter; c10/core/Allocator.cpp, memoryProfilingEnabled.
     """
 
     def __init__(self, lasting_bytes: int) -> None:
         self._lasting_bytes = lasting_bytes
         self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._patience = ExitStack()
         self._phases = _Phases()
         self._highest = lasting_bytes
 
     def __enter__(self) -> Self:
+        self._patience.enter_context(_patient_collectives())
         self._profile.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
         self._profile.__exit__(*error)  # type: ignore[no-untyped-call]
+        self._patience.close()
         if error[0] is None:
             self._add_up()
 
@@ -191,6 +199,24 @@ class CpuPeakMeter:
                 self._highest = max(self._highest, highest)
         if phase is not None:
             self._phases.add(phase, began=began, highest=highest, ended=allocated)
+
+
+@contextmanager
+def _patient_collectives() -> Iterator[None]:
+    """Wait after each collective for the thread that ran it, which drops its tensors a moment after it is done."""
+    work: Any = torch.distributed.Work
+    wait = work.wait
+
+    def wait_longer(*arguments: Any) -> Any:
+        done = wait(*arguments)
+        time.sleep(_LETTING_GO_S)
+        return done
+
+    work.wait = wait_longer
+    try:
+        yield
+    finally:
+        work.wait = wait
 
 
 @dataclass(frozen=True, kw_only=True)

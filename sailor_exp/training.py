@@ -139,9 +139,10 @@ class Pipeline:
         return [*lasting_tensors(engine, self._optimizer), *_tensors_in(kept)]
 
     def drop_buffers(self) -> None:
-        """Let go of inputs, logits and receive buffers, which DeepSpeed keeps until the next step replaces them."""
+        """Let go of inputs, logits, loss and receive buffers, which DeepSpeed keeps until the next step."""
         for slots in self._engine.pipe_buffers.values():
             slots[:] = [None] * len(slots)
+        self._engine.loss = None
         self._engine.reset_activation_shape()
 
     def _announced_instructions(self) -> Iterator[tuple[type, Callable[..., None]]]:

@@ -48,6 +48,22 @@ def test_a_phase_that_comes_back_is_one_phase():
     assert meter.phases()["forward"] == PhaseBytes(began=0, highest=5 * MIB, ended=MIB)
 
 
+@pytest.fixture
+def gloo_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_a_tensor_that_another_thread_reduced_is_seen_to_go(gloo_alone):
+    with CpuPeakMeter(lasting_bytes=0) as meter:
+        meter.entering("reducing")
+        for _ in range(100):
+            torch.distributed.all_reduce(torch.empty(MIB, dtype=torch.uint8))
+    assert meter.phases()["reducing"] == PhaseBytes(began=0, highest=MIB, ended=0)
+
+
 def test_the_cuda_meter_asks_the_allocator_at_each_border(monkeypatch):
     figures = iter([100, 130, 120])
     highest = iter([160, 145])
