@@ -16,6 +16,7 @@ from sailor_exp.config import Cell
 from sailor_exp.engine import ModelParallelUnit, initialize, lasting_tensors
 from sailor_exp.errors import UpdateSkippedError
 from sailor_exp.full_model import FullModel
+from sailor_exp.limit import without_limit
 from sailor_exp.model import Batch, Head, Part, build_layer, mean_loss
 from sailor_exp.stages import stage_layer_ids
 
@@ -51,7 +52,7 @@ class Training(Protocol):
     parts: dict[int, Part]
 
     def step(self, batches: Sequence[Batch], entering: Entering = _nothing) -> Tensor:
-        """Train on as many microbatches as the training was made for; returns the mean loss, on every rank.
+        """Train on the cell's `num_microbatches`; returns the mean loss, on every rank.
 
         Raises UpdateSkippedError where a gradient was not finite.
         """
@@ -63,22 +64,21 @@ class Training(Protocol):
         """Let go of what is kept between steps and is no model state. All ranks have to, at the same step."""
 
 
-def training_of(cell: Cell, device: torch.device, *, pp: int, num_microbatches: int) -> Training:
+def training_of(cell: Cell, device: torch.device) -> Training:
     """Build this rank's share of the whole model, all layers of it. Needs the group that `join_group` makes."""
-    if pp == 1:
-        return WholeModel(cell, device, num_microbatches=num_microbatches)
-    return Pipeline(cell, device, pp=pp, num_microbatches=num_microbatches)
+    with _groups_made_once():
+        return WholeModel(cell, device) if cell.pp == 1 else Pipeline(cell, device)
 
 
 class WholeModel:
     """All parts in one DeepSpeed engine; gradients of several microbatches are added up before the update."""
 
-    def __init__(self, cell: Cell, device: torch.device, *, num_microbatches: int) -> None:
+    def __init__(self, cell: Cell, device: torch.device) -> None:
         [layer_ids] = stage_layer_ids(cell.model, 1)
         self.parts = {layer_id: build_layer(cell, layer_id, device) for layer_id in layer_ids}
         module = FullModel(list(self.parts.values()))
         self._engine, self._optimizer = initialize(
-            module, cell, mpu=ModelParallelUnit(), num_microbatches=num_microbatches
+            module, cell, mpu=ModelParallelUnit(), num_microbatches=cell.num_microbatches
         )
         # As DeepSpeed's pipeline does: gradients are reduced in a phase of its own, not at the end of the backward.
         self._engine.enable_backward_allreduce = False
@@ -110,20 +110,20 @@ class WholeModel:
 class Pipeline:
     """One stage of DeepSpeed's pipeline: one forward, one backward in turn, and an update at the end of the step."""
 
-    def __init__(self, cell: Cell, device: torch.device, *, pp: int, num_microbatches: int) -> None:
+    def __init__(self, cell: Cell, device: torch.device) -> None:
         from deepspeed.pipe import LayerSpec, PipelineModule
         from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 
         # One specification a stage, so that the split is ours, and a rank builds nothing but its own.
         module = PipelineModule(
-            layers=[LayerSpec(_Stage, cell, device, layer_ids) for layer_ids in stage_layer_ids(cell.model, pp)],
-            topology=PipeModelDataParallelTopology(num_pp=pp, num_mp=cell.tp, num_dp=1),
+            layers=[LayerSpec(_Stage, cell, device, layer_ids) for layer_ids in stage_layer_ids(cell.model, cell.pp)],
+            topology=PipeModelDataParallelTopology(num_pp=cell.pp, num_mp=cell.tp, num_dp=1),
             loss_fn=mean_loss,
             partition_method="uniform",
         )
         [stage] = module.forward_funcs
         self.parts: dict[int, Part] = stage.parts_by_layer_id()
-        self._engine, self._optimizer = initialize(module, cell, mpu=None, num_microbatches=num_microbatches)
+        self._engine, self._optimizer = initialize(module, cell, mpu=None, num_microbatches=cell.num_microbatches)
         self._entering: Entering = _nothing
         self._engine._INSTRUCTION_MAP = dict(self._announced_instructions())  # noqa: SLF001
 
@@ -188,6 +188,35 @@ class _Stage(nn.Module):
         for part in self.parts.values():
             inputs = (part.logits(*inputs) if isinstance(part, Head) else part(*inputs),)
         return inputs[0]
+
+
+@contextmanager
+def _groups_made_once() -> Iterator[None]:
+    """Give DeepSpeed a process group of some ranks again that it has asked for before; a new one is outside the budget.
+
+    A pipeline asks for about ten. Each has threads of gloo's own, whose stacks are no memory of the model's, and one
+    that gets no stack leaves its peers waiting.
+    """
+    import deepspeed
+
+    new_group = deepspeed.comm.new_group
+
+    def made_once(ranks: Iterable[int]) -> Any:
+        key = tuple(ranks)
+        if key not in _GROUPS:
+            with without_limit():
+                _GROUPS[key] = new_group(list(key))
+        return _GROUPS[key]
+
+    deepspeed.comm.new_group = made_once
+    try:
+        yield
+    finally:
+        deepspeed.comm.new_group = new_group
+
+
+_GROUPS: dict[tuple[int, ...], Any] = {}
+"""Process groups of this process that DeepSpeed has asked for, by ranks."""
 
 
 @contextmanager

@@ -4,9 +4,7 @@ Each parameter gets random numbers that are the model's, whatever the number of 
 the part, and tensor parallel rank.
 """
 
-import os
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -19,19 +17,22 @@ LEARNING_RATE = 0.01
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     overrides: tuple[str, ...]
-    tp: int
-    pp: int
-    num_microbatches: int
     directory: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """parameters: by layer id, after one step; losses: of two steps; phases: of the second."""
+    """parameters: by layer id, after one step; losses: of two steps; phases: of the second.
+
+    held_bytes: what the allocator gave out since before the model was built and has not got back, after both steps;
+    lasting_bytes: what the training says that it is.
+    """
 
     parameters: dict[int, list[torch.Tensor]]
     losses: list[float]
     phases: list[str]
+    held_bytes: int
+    lasting_bytes: int
 
 
 def path_of(directory: Path, rank: int) -> Path:
@@ -39,38 +40,37 @@ def path_of(directory: Path, rank: int) -> Path:
 
 
 def train(rank, pipe, asked: Asked) -> None:
+    from sailor_exp.memory import CpuPeakMeter, footprint
     from sailor_exp.model import batch_of
     from sailor_exp.training import training_of
+    from sailor_exp.worker import join_group
     from tests.cells import cell as cell_of
 
-    cell = cell_of(f"tp={asked.tp}", *asked.overrides)
-    join(rank, asked, cell)
-    device = torch.device("cpu")
-    training = training_of(cell, device, pp=asked.pp, num_microbatches=asked.num_microbatches)
-    set_parameters(training, tp_rank=rank % asked.tp)
-    batches = [shifted(batch_of(cell, device), by, cell.model.vocab_size) for by in range(asked.num_microbatches)]
-    losses = [training.step(batches).item()]
-    parameters = {number: [p.detach().clone() for p in part.parameters()] for number, part in training.parts.items()}
+    cell, device = cell_of(*asked.overrides), torch.device("cpu")
+    join_group(rank, cell, f"file://{asked.directory / 'rendezvous'}")
+    batches = [shifted(batch_of(cell, device), by, cell.model.vocab_size) for by in range(cell.num_microbatches)]
     phases = []
-    losses.append(training.step(batches, phases.append).item())
-    torch.save(Told(parameters=parameters, losses=losses, phases=phases), path_of(asked.directory, rank))
-    pipe.send(Finished())
-
-
-def join(rank, asked: Asked, cell) -> None:
-    from megatron.core import parallel_state
-
-    from sailor_exp.engine import start_deepspeed
-
-    torch.set_num_threads(1)
-    size = asked.tp * asked.pp
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
-    rendezvous = f"file://{asked.directory / 'rendezvous'}"
-    torch.distributed.init_process_group(
-        "gloo", init_method=rendezvous, rank=rank, world_size=size, timeout=timedelta(seconds=60)
+    with CpuPeakMeter(lasting_bytes=0) as meter:
+        meter.entering("all")
+        training = training_of(cell, device)
+        set_parameters(training, tp_rank=rank % cell.tp)
+        losses = [training.step(batches).item()]
+        meter.entering("aside")
+        parameters = {
+            number: [p.detach().clone() for p in part.parameters()] for number, part in training.parts.items()
+        }
+        meter.entering("all")
+        losses.append(training.step(batches, phases.append).item())
+    aside = footprint(parameter for part in parameters.values() for parameter in part).bytes
+    told = Told(
+        parameters=parameters,
+        losses=losses,
+        phases=phases,
+        held_bytes=meter.phases()["all"].ended - aside,
+        lasting_bytes=footprint(training.lasting_tensors()).bytes,
     )
-    start_deepspeed(cell)
-    parallel_state.initialize_model_parallel(asked.tp, asked.pp, create_gloo_process_groups=False)
+    torch.save(told, path_of(asked.directory, rank))
+    pipe.send(Finished())
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """The `galvatron` profile in a rank: model states and activations of models of a few layers, on this rank's stage."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,44 +37,47 @@ class GalvatronProfile:
         self._voice.progress(f"building {name}")
         small = replace(cell, model=replace(cell.model, num_layers=num_layers))
         forget_the_past(self._device)
-        training = training_of(small, self._device, pp=cell.pp, num_microbatches=1)
+        training = training_of(small, self._device)
         batch = [batch_of(small, self._device)]
         for step in range(cell.sampling.warmup):
             self._voice.progress(f"warm-up {name}", step + 1)
             training.step(batch, self._voice.entering)
         self._voice.progress(f"watching memory of {name}")
         with without_limit():
-            return self._observed(training, batch)
+            return observed(training, batch, self._device, self._voice.entering)
 
-    def _observed(self, training: Training, batch: list[Batch]) -> dict[str, int]:
-        """Return the figures of one step, by Galvatron's own moments.
 
-        Source: PKU-DAIR/Hetu-Galvatron at 229a14d, galvatron/core/profiler.py, `post_profile_memory`: model states are
-        what is allocated after the backward, activations what the forward adds, their peak the highest of forward and
-        backward above the model states. The update comes later. What DeepSpeed's pipeline keeps from one step to the
-        next (logits, receive buffers) is no model state: it is dropped before the step and after its backward, so
-        that it counts as what the step itself allocates.
-        """
-        training.drop_buffers()
-        forget_the_past(self._device)
-        lasting = footprint(training.lasting_tensors()).bytes
-        meter = peak_meter(self._device, lasting, apart_bytes=allocated_bytes(self._device) - lasting)
+def observed(
+    training: Training, batch: Sequence[Batch], device: torch.device, heard: Callable[[str], None]
+) -> dict[str, int]:
+    """Return the figures of one step, by Galvatron's own moments; `heard` is told its phases.
 
-        def entering(phase: str) -> None:
-            if phase == Phase.reduce:
-                training.drop_buffers()
-            self._voice.entering(phase)
-            meter.entering(phase)
+    Source: PKU-DAIR/Hetu-Galvatron at 229a14d, galvatron/core/profiler.py, `post_profile_memory`: model states are
+    what is allocated after the backward, activations what the forward adds, their peak the highest of forward and
+    backward above the model states. The update comes later. What DeepSpeed's pipeline keeps from one step to the
+    next (logits, receive buffers) is no model state: it is dropped before the step and after its backward, so
+    that it counts as what the step itself allocates.
+    """
+    training.drop_buffers()
+    forget_the_past(device)
+    lasting = footprint(training.lasting_tensors()).bytes
+    meter = peak_meter(device, lasting, apart_bytes=allocated_bytes(device) - lasting)
 
-        with meter:
-            meter.entering(_BEFORE)
-            training.step(batch, entering)
-        phases = meter.phases()
-        model_states = phases[Phase.reduce].began
-        names = list(phases)
-        highest = max(phases[name].highest for name in names[: names.index(Phase.reduce)])
-        return {
-            "model_states_bytes": model_states,
-            "activation_bytes": phases[Phase.forward].ended - phases[_BEFORE].began,
-            "activation_peak_bytes": highest - model_states,
-        }
+    def entering(phase: str) -> None:
+        if phase == Phase.reduce:
+            training.drop_buffers()
+        heard(phase)
+        meter.entering(phase)
+
+    with meter:
+        meter.entering(_BEFORE)
+        training.step(batch, entering)
+    phases = meter.phases()
+    model_states = phases[Phase.reduce].began
+    names = list(phases)
+    highest = max(phases[name].highest for name in names[: names.index(Phase.reduce)])
+    return {
+        "model_states_bytes": model_states,
+        "activation_bytes": phases[Phase.forward].ended - phases[_BEFORE].began,
+        "activation_peak_bytes": highest - model_states,
+    }
