@@ -174,6 +174,18 @@ class FitError(SailorExpError):
         )
 
 
+class TooFewSizesError(SailorExpError):
+    """A link that was measured at fewer sizes than a fit needs."""
+
+    def __init__(self, link: str, *, sizes: Sequence[int], needed: int) -> None:
+        self.link = link
+        self.sizes = tuple(sizes)
+        super().__init__(
+            f"the {link} has {len(self.sizes)} sizes; a fit needs {needed}. Measure it again with a larger "
+            "profile.most_bytes or sampling.budget_s."
+        )
+
+
 class LockError(SailorExpError):
     """A lock could not be had; nothing was written."""
 
