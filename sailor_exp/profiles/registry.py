@@ -13,6 +13,8 @@ _PROFILES = {
     "layers": ("sailor_exp.results.layers:LayersResults", "sailor_exp.profiles.layers:LayersProfile"),
     "varuna": ("sailor_exp.results.varuna:VarunaResults", "sailor_exp.profiles.varuna:VarunaProfile"),
     "oobleck": ("sailor_exp.results.oobleck:OobleckResults", "sailor_exp.profiles.oobleck:OobleckProfile"),
+    "network": ("sailor_exp.results.network:NetworkResults", "sailor_exp.profiles.network:NetworkProfile"),
+    "overlap": ("sailor_exp.results.overlap:OverlapResults", "sailor_exp.profiles.overlap:OverlapProfile"),
 }
 """Each profile's description, which imports no torch, and the class that measures in a rank."""
 
