@@ -3,17 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sailor_exp.config import GatherConfig
+from sailor_exp.config import Device, GatherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Commands about one model and GPU. `measured_with`: overrides that are not the defaults."""
+    """Commands about one model and GPU. `measured_with`: overrides that are not the defaults.
+
+    `machines_at_hand`: whether this machine can stand for several, as a CPU does.
+    """
 
     model: str
     gpu: str
     vm: int
     measured_with: tuple[str, ...] = ()
+    machines_at_hand: bool = False
 
     def measure(self, cells: Iterable[tuple[int, int]]) -> str:
         """Return the command that measures cells (tp, mbs)."""
@@ -24,8 +28,31 @@ class Advice:
 
     def profile(self, name: str) -> str:
         """Return the command that measures another profile."""
-        about = self._gpu if name in {"network", "overlap"} else self._cell
-        return f"python launch.py profile={name} {about} vm={self.vm}"
+        if name == "overlap":
+            return self._gathered(f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}")
+        if name == "network":
+            return self.link("intra") if self.vm > 1 else self.link("inter")
+        return f"python launch.py profile={name} {self._cell} vm={self.vm}"
+
+    def link(self, scope: str) -> str:
+        """Return the commands that measure and gather the links of a scope of the network file."""
+        measuring = f"python launch.py -m profile=network {self._gpu} vm={self.vm}"
+        if scope == "intra":
+            return self._gathered(f"{measuring} ranks={self._groups}")
+        launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
+        return self._gathered(f"{measuring} nodes=2 ranks={_list(self._powers(1))}{launcher}")
+
+    def _gathered(self, measuring: str) -> str:
+        return f"{measuring} && python gather.py {self._gpu} exporter=network"
+
+    @property
+    def _groups(self) -> str:
+        return _list(self._powers(2)) or "2"
+
+    def _powers(self, least: int) -> list[int]:
+        """Powers of two up to the GPUs of a machine, and these."""
+        powers = {2**power for power in range(self.vm.bit_length())} | {self.vm}
+        return sorted(count for count in powers if count >= least)
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""
@@ -48,6 +75,7 @@ def advice_of(config: GatherConfig) -> Advice:
         model=config.model.name,
         gpu=config.gpu.name,
         vm=config.vm.gpus,
+        machines_at_hand=config.gpu.device is Device.cpu,
         measured_with=tuple(
             f"{key}={getattr(config, key).value}" for key in keys if getattr(config, key) != getattr(usual, key)
         ),

@@ -115,6 +115,17 @@ class NothingMeasuredError(SailorExpError):
         )
 
 
+class NoLinkMeasuredError(SailorExpError):
+    """A network directory without a single number of the GPU."""
+
+    def __init__(self, network_dir: Path, *, gpu: str, command: str) -> None:
+        self.network_dir = network_dir
+        super().__init__(
+            f"{network_dir} holds no numbers of profile=network or profile=overlap on {gpu}. "
+            f"Measure them with `{command}`, or name the directory that has them with network_dir=..."
+        )
+
+
 class MixedRecordsError(SailorExpError):
     """Records that must not stand in one table: measured with something else than what is asked for."""
 

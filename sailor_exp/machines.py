@@ -130,7 +130,7 @@ class SeveralMachines:
         if end is not None and end.death.cause is Cause.inherited_cuda:
             return end  # its ranks are started again; those of the other machines wait for them
         self.tell(Told(end=end, measured=tuple(measured)))
-        return self._joined(end, hear) if self.first else end
+        return self.joined(end, hear) if self.first else end
 
     def tell_error(self, error: Exception) -> None:
         """Say that the supervisor here could not go on."""
@@ -141,7 +141,7 @@ class SeveralMachines:
         """Say how the ranks here ended. Raises StorageError."""
         write_whole(self._path(self._met.rank), pickle.dumps(told))
 
-    def _joined(self, end: GroupEnd | None, hear: Hear) -> GroupEnd | None:
+    def joined(self, end: GroupEnd | None, hear: Hear) -> GroupEnd | None:
         """Hear the ranks of the other machines; returns the end that explains the others."""
         ends = [] if end is None else [end]
         for other in self._others():
