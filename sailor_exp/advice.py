@@ -27,27 +27,40 @@ class Advice:
         return " ".join(["python launch.py -m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
-        """Return the command that measures another profile."""
+        """Return the command that makes the file of another profile."""
         if name == "overlap":
-            return self._gathered(f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}")
+            return self._gathered(self.overlap())
         if name == "network":
-            return self.link("intra") if self.vm > 1 else self.link("inter")
+            return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
         return f"python launch.py profile={name} {self._cell} vm={self.vm}"
 
+    def fit(self, scope: str) -> str:
+        """Return the command that puts a scope into the network file."""
+        return self._gathered(self.link(scope))
+
+    def links(self) -> list[str]:
+        """Return the commands that measure everything that is gathered by GPU."""
+        inside = [self.link("intra"), self.overlap()] if self.vm > 1 else []
+        return [self.link("inter"), *inside]
+
     def link(self, scope: str) -> str:
-        """Return the commands that measure and gather the links of a scope of the network file."""
+        """Return the command that measures a scope of the network file: intra or inter."""
         measuring = f"python launch.py -m profile=network {self._gpu} vm={self.vm}"
         if scope == "intra":
-            return self._gathered(f"{measuring} ranks={self._groups}")
+            return f"{measuring} ranks={self._groups}"
         launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
-        return self._gathered(f"{measuring} nodes=2 ranks={_list(self._powers(1))}{launcher}")
+        return f"{measuring} nodes=2 ranks={_list(self._powers(1))}{launcher}"
+
+    def overlap(self) -> str:
+        """Return the command that measures overlap."""
+        return f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}"
 
     def _gathered(self, measuring: str) -> str:
         return f"{measuring} && python gather.py {self._gpu} exporter=network"
 
     @property
     def _groups(self) -> str:
-        return _list(self._powers(2)) or "2"
+        return _list(self._powers(2))
 
     def _powers(self, least: int) -> list[int]:
         """Powers of two up to the GPUs of a machine, and these."""

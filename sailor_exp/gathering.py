@@ -192,8 +192,8 @@ def _gather_network(job: GatherConfig) -> list[str]:
 
     found = network_records.read(Path(job.network_dir), job.gpu.name)
     if not found.links and not found.slowdowns:
-        commands = [advice_of(job).link("inter"), advice_of(job).profile("overlap")]
-        raise NoLinkMeasuredError(Path(job.network_dir), gpu=job.gpu.name, command="` and `".join(commands))
+        commands = advice_of(job).links()
+        raise NoLinkMeasuredError(Path(job.network_dir), gpu=job.gpu.name, command="`, `".join(commands))
     for warning in found.warnings:
         warnings.warn(warning, stacklevel=2)
     network_report.show(found, console())

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT = 60, 14
+_MARGIN = 1.05
+"""Around what is drawn, so that a link of one bandwidth has an axis."""
 _SAMPLE, _FIT, _BOTH = "o", "·", "●"
 
 
@@ -23,7 +25,7 @@ def in_text(link: MeasuredLink) -> str:
     sizes = [_at(points[0].size_bytes, points[-1].size_bytes, x / (_WIDTH - 1)) for x in range(_WIDTH)]
     fitted = [fit.gigabytes_per_s(size) for size in sizes]
     values = [point.gigabytes_per_s for point in points] + fitted
-    low, high = min(values), max(values)
+    low, high = min(values) / _MARGIN, max(values) * _MARGIN
     row = _scale(low, high, _HEIGHT)
     page = [[" "] * _WIDTH for _ in range(_HEIGHT)]
     for x, value in enumerate(fitted):
@@ -41,7 +43,7 @@ def in_text(link: MeasuredLink) -> str:
 
 def _scale(low: float, high: float, cells: int) -> Callable[[float], int]:
     """Where a value from low to high lies among so many cells, on a logarithmic axis."""
-    length = math.log(high / low) or 1.0
+    length = math.log(high / low)
 
     def place(value: float) -> int:
         return min(cells - 1, max(0, round(math.log(value / low) / length * (cells - 1))))
