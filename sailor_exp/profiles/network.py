@@ -54,11 +54,11 @@ class NetworkProfile:
     def _series(
         self, operation: Operation, rising_bytes: Sequence[int], cell: Cell
     ) -> Iterator[SizeSeconds | SizeUnmeasured]:
-        """Measure rising sizes; from the first on that would take longer than its budget they are left out."""
+        """Measure the least size, and larger ones up to the first that would take longer than its budget."""
         one_s, former_bytes = 0.0, rising_bytes[0]
         for size_bytes in rising_bytes:
             expected_s = expected(one_s * size_bytes / former_bytes, cell)
-            if expected_s > cell.sampling.budget_s:
+            if size_bytes > rising_bytes[0] and expected_s > cell.sampling.budget_s:
                 yield SizeUnmeasured(
                     operation=operation,
                     size_bytes=size_bytes,
