@@ -3,17 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sailor_exp.config import GatherConfig
+from sailor_exp.config import Device, GatherConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Commands about one model and GPU. `measured_with`: overrides that are not the defaults."""
+    """Commands about one model and GPU. `measured_with`: overrides that are not the defaults.
+
+    `machines_at_hand`: whether this machine can stand for several, as a CPU does.
+    """
 
     model: str
     gpu: str
     vm: int
     measured_with: tuple[str, ...] = ()
+    machines_at_hand: bool = False
 
     def measure(self, cells: Iterable[tuple[int, int]]) -> str:
         """Return the command that measures cells (tp, mbs)."""
@@ -23,9 +27,45 @@ class Advice:
         return " ".join(["python launch.py -m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
-        """Return the command that measures another profile."""
-        about = self._gpu if name in {"network", "overlap"} else self._cell
-        return f"python launch.py profile={name} {about} vm={self.vm}"
+        """Return the command that makes the file of another profile."""
+        if name == "overlap":
+            return self._gathered(self.overlap())
+        if name == "network":
+            return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
+        return f"python launch.py profile={name} {self._cell} vm={self.vm}"
+
+    def fit(self, scope: str) -> str:
+        """Return the command that puts a scope into the network file."""
+        return self._gathered(self.link(scope))
+
+    def links(self) -> list[str]:
+        """Return the commands that measure everything that is gathered by GPU."""
+        inside = [self.link("intra"), self.overlap()] if self.vm > 1 else []
+        return [self.link("inter"), *inside]
+
+    def link(self, scope: str) -> str:
+        """Return the command that measures a scope of the network file: intra or inter."""
+        measuring = f"python launch.py -m profile=network {self._gpu} vm={self.vm}"
+        if scope == "intra":
+            return f"{measuring} ranks={self._groups}"
+        launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
+        return f"{measuring} nodes=2 ranks={_list(self._powers(1))}{launcher}"
+
+    def overlap(self) -> str:
+        """Return the command that measures overlap."""
+        return f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}"
+
+    def _gathered(self, measuring: str) -> str:
+        return f"{measuring} && python gather.py {self._gpu} exporter=network"
+
+    @property
+    def _groups(self) -> str:
+        return _list(self._powers(2))
+
+    def _powers(self, least: int) -> list[int]:
+        """Powers of two up to the GPUs of a machine, and these."""
+        powers = {2**power for power in range(self.vm.bit_length())} | {self.vm}
+        return sorted(count for count in powers if count >= least)
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""
@@ -48,6 +88,7 @@ def advice_of(config: GatherConfig) -> Advice:
         model=config.model.name,
         gpu=config.gpu.name,
         vm=config.vm.gpus,
+        machines_at_hand=config.gpu.device is Device.cpu,
         measured_with=tuple(
             f"{key}={getattr(config, key).value}" for key in keys if getattr(config, key) != getattr(usual, key)
         ),

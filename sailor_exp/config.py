@@ -127,11 +127,17 @@ class VmConfig:
 
 @dataclass(kw_only=True)
 class ProfileConfig:
-    """What a cell measures. `subject` names the directory of its records, `ranks` the processes in one machine."""
+    """What a cell measures. `subject` names the directory of its records, `ranks` the processes in one machine.
+
+    The other keys belong to one profile each, and are None elsewhere: network sends messages of `least_bytes` to
+    `most_bytes`.
+    """
 
     name: str = MISSING
     subject: str = MISSING
     ranks: int = MISSING
+    least_bytes: int | None = None
+    most_bytes: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -197,6 +203,7 @@ class GatherConfig:
     optimizer: Optimizer = Optimizer.adam
     attention: Attention = Attention.unfused
     profile_dir: str = MISSING
+    network_dir: str = MISSING
     export_root: str = MISSING
     model: ModelConfig = field(default_factory=ModelConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)

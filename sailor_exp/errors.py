@@ -115,6 +115,17 @@ class NothingMeasuredError(SailorExpError):
         )
 
 
+class NoLinkMeasuredError(SailorExpError):
+    """A network directory without a single number of the GPU."""
+
+    def __init__(self, network_dir: Path, *, gpu: str, command: str) -> None:
+        self.network_dir = network_dir
+        super().__init__(
+            f"{network_dir} holds no numbers of profile=network or profile=overlap on {gpu}. "
+            f"Measure them with `{command}`, or name the directory that has them with network_dir=..."
+        )
+
+
 class MixedRecordsError(SailorExpError):
     """Records that must not stand in one table: measured with something else than what is asked for."""
 
@@ -171,6 +182,18 @@ class FitError(SailorExpError):
         super().__init__(
             f"the {fit} gives {gigabytes_per_s:.3g} GB/s for a message of {message_bytes:.0f} bytes: "
             "no time follows from it. Fit it again, over messages of that size."
+        )
+
+
+class TooFewSizesError(SailorExpError):
+    """A link that was measured at fewer sizes than a fit needs."""
+
+    def __init__(self, link: str, *, sizes: Sequence[int], needed: int) -> None:
+        self.link = link
+        self.sizes = tuple(sizes)
+        super().__init__(
+            f"the {link} has {len(self.sizes)} sizes; a fit needs {needed}. Measure it again with a larger "
+            "profile.most_bytes or sampling.budget_s."
         )
 
 

@@ -17,12 +17,20 @@ from omegaconf import DictConfig
 from sailor_exp import command_line, storage
 from sailor_exp.advice import advice_of
 from sailor_exp.config import GatherConfig, VmConfig, gather_from, register
-from sailor_exp.errors import ConfigurationError, NothingMeasuredError, SailorExpError, UnknownExporterError
+from sailor_exp.errors import (
+    ConfigurationError,
+    MissingPackageError,
+    NoLinkMeasuredError,
+    NothingMeasuredError,
+    SailorExpError,
+    UnknownExporterError,
+)
 
 LACKING, WRONG, INTERRUPTED = 1, 2, 130
 
 _SAILOR = "sailor"
 _TABLES = ("csv", "parquet")
+_NETWORK = "network"
 
 
 class Grid:
@@ -78,10 +86,12 @@ def _distinct(jobs: Sequence[GatherConfig]) -> list[GatherConfig]:
 
 
 def _plans_with_vm(job: GatherConfig) -> bool:
-    return job.exporter.name not in {_SAILOR, *_TABLES}
+    return job.exporter.name not in {_SAILOR, _NETWORK, *_TABLES}
 
 
 def _name(job: GatherConfig) -> str:
+    if job.exporter.name == _NETWORK:
+        return f"network on {job.gpu.name}"
     vm = f" vm={job.vm.gpus}" if _plans_with_vm(job) else ""
     return f"{job.exporter.name} of {job.model.name} on {job.gpu.name}{vm}"
 
@@ -109,6 +119,8 @@ class _Run:
     def _do(self, job: GatherConfig) -> list[str]:
         if job.exporter.name == _SAILOR:
             return _gather(job)
+        if job.exporter.name == _NETWORK:
+            return _gather_network(job)
         if job.exporter.name in _TABLES:
             _write_table(job)
         else:
@@ -121,7 +133,7 @@ class _Run:
         from sailor_exp.export.registry import EXPORTERS
 
         if job.exporter.name not in EXPORTERS:
-            raise UnknownExporterError(job.exporter.name, [_SAILOR, *_TABLES, *EXPORTERS])
+            raise UnknownExporterError(job.exporter.name, [_SAILOR, _NETWORK, *_TABLES, *EXPORTERS])
         exporter = EXPORTERS[job.exporter.name]
         for key in unread_files(job.exporter, exporter):
             warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
@@ -170,6 +182,38 @@ def _gather(job: GatherConfig) -> list[str]:
     for path in merged.paths:
         print(f"wrote {path}")
     return coverage.lacking(found, merged, job)
+
+
+def _gather_network(job: GatherConfig) -> list[str]:
+    """Fit and merge what was measured of a GPU's links, and show it; returns what has no number."""
+    from sailor_exp import network_merging, network_plot, network_records, network_report
+    from sailor_exp.display import console
+    from sailor_exp.export.inputs import place_of
+
+    found = network_records.read(Path(job.network_dir), job.gpu.name)
+    if not found.links and not found.slowdowns:
+        commands = advice_of(job).links()
+        raise NoLinkMeasuredError(Path(job.network_dir), gpu=job.gpu.name, command="`, `".join(commands))
+    for warning in found.warnings:
+        warnings.warn(warning, stacklevel=2)
+    network_report.show(found, console())
+    written = network_merging.merge(
+        lock=place_of(job).lock,
+        network_file=network_merging.file_of(job.exporter.network_file, "exporter.network_file"),
+        overlap_file=network_merging.file_of(job.exporter.overlap_file, "exporter.overlap_file"),
+        gpu=job.gpu.name,
+        found=found,
+    )
+    if found.links:
+        picture = Path(job.export_root) / "plots" / f"network_{job.gpu.name}.png"
+        try:
+            storage.write_whole(picture, network_plot.as_png(job.gpu.name, found.links))
+            written.append(picture)
+        except MissingPackageError as error:
+            warnings.warn(str(error), stacklevel=2)
+    for path in written:
+        print(f"wrote {path}")
+    return list(found.lacking)
 
 
 def _write_table(job: GatherConfig) -> None:

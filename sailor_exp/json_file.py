@@ -37,6 +37,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_object_if_there(path: Path) -> dict[str, Any]:
+    """Return the object that a file holds, an empty one where there is no file. Raises DamagedFileError as above."""
+    try:
+        return read_object(path)
+    except FileNotFoundError:
+        return {}
+
+
 def objects_in(path: Path, content: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Return the object under `keys`; empty where a key is absent. Raises DamagedFileError for anything else."""
     here: Any = content

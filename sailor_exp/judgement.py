@@ -35,6 +35,16 @@ def grid_faults(cells: Sequence[Cell]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def one_machine_faults(cells: Sequence[Cell]) -> list[str]:
+    """Faults of cells that are to be measured on this machine alone; a CPU stands for several machines."""
+    return [
+        f"nodes={cell.nodes} with gpu={cell.gpu.name} needs {cell.nodes} machines, and this is one. "
+        "Measure with hydra/launcher=slurm."
+        for cell in cells
+        if cell.nodes > 1 and cell.gpu.device is Device.cuda
+    ]
+
+
 def infeasibility(cell: Cell) -> str | None:
     """Why there can be no such cell, or None. An outcome of the cell, not a fault of the user."""
     profile = profile_of(cell)
@@ -64,6 +74,12 @@ def _key_faults(cell: Cell) -> list[str]:
         for key in CELL_KEYS
         if key not in profile.keys and getattr(cell, key) != _default(key, cell)
     ]
+    unused = {key: getattr(cell.profile, key) for key in _PROFILE_KEYS if key not in (profile.options(cell) or {})}
+    found += [
+        f"profile.{key}={value}: profile={profile.name} has no use for it; leave it out"
+        for key, value in unused.items()
+        if value is not None
+    ]
     return found or (_tp_faults(cell) if profile.about_model else _ranks_faults(cell))
 
 
@@ -88,6 +104,7 @@ def _ranks_faults(cell: Cell) -> list[str]:
     return []
 
 
+_PROFILE_KEYS = ("least_bytes", "most_bytes")
 _LEAST_WARMUP = 2
 _LEAST_NODES = 2
 _POSITIVE = (

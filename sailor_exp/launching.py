@@ -19,7 +19,7 @@ from sailor_exp import command_line, sweep
 from sailor_exp.config import Action, Cell, cell_from, register
 from sailor_exp.display import LiveDisplay, console, print_results
 from sailor_exp.errors import ConfigurationError, SailorExpError
-from sailor_exp.judgement import faults, grid_faults
+from sailor_exp.judgement import faults, grid_faults, one_machine_faults
 from sailor_exp.ranks import server
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 
@@ -113,6 +113,7 @@ def _action(cells: Sequence[Cell]) -> Action:
 
 
 def _measure(cells: Sequence[Cell]) -> list[str]:
+    _refuse(one_machine_faults(cells))
     page = console()
     with LiveDisplay(cells, page) as display:
         results = sweep.run(cells, display)

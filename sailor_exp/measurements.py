@@ -5,17 +5,10 @@ Each is a part of the record, so the same holds: versioned with it, never change
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Frozen(BaseModel):
-    """Read and written whole: nothing unknown, nothing that is not a number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=0)]
+from sailor_exp.frozen import Count, Frozen
+from sailor_exp.network_samples import NetworkMeasurement, OverlapMeasurement
 
 
 class PeakMeasurement(Frozen):
@@ -55,5 +48,8 @@ class StagesMeasurement(Frozen):
     by_num_layers: dict[str, list[StageMemory]]
 
 
-Measurement = Annotated[PeakMeasurement | ActivationMeasurement | StagesMeasurement, Field(discriminator="profile")]
+Measurement = Annotated[
+    PeakMeasurement | ActivationMeasurement | StagesMeasurement | NetworkMeasurement | OverlapMeasurement,
+    Field(discriminator="profile"),
+]
 """One of the above."""

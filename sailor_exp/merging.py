@@ -55,7 +55,7 @@ def merge(
     """
     paths = (place.llm_info, place.profile, place.simulator)
     with locked(place.lock):
-        llm_info, profile, simulator = (_former(path) for path in paths)
+        llm_info, profile, simulator = (json_file.read_object_if_there(path) for path in paths)
         spoken_of = {*cells, *without_numbers}
         kept = _former_cells(place, profile, simulator, model, spoken_of)
         times = written_times(_by_mbs(kept | {key: cell.times for key, cell in cells.items()}))
@@ -71,13 +71,6 @@ def merge(
         stayed=tuple(sorted(kept)),
         memory_tps=frozenset(json_file.by_number(place.llm_info, llm_info.get(place.model, {}), place.model)),
     )
-
-
-def _former(path: Path) -> dict[str, Any]:
-    try:
-        return json_file.read_object(path)
-    except FileNotFoundError:
-        return {}
 
 
 def _former_cells(

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
+from sailor_exp.network_samples import LinkEnd, Operation
 from sailor_exp.record import DeviceFacts
 
 
@@ -70,6 +71,59 @@ class LayersMeasurement:
     peak_bytes: int
     reserved_bytes: int | None
     device_used_bytes: int | None
+    device: DeviceFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeSeconds:
+    """Raw seconds of one operation on one size on one rank, warm-up first: shape (N,)."""
+
+    operation: Operation
+    size_bytes: int
+    repeats: int
+    warmup: int
+    converged: bool
+    seconds: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeUnmeasured:
+    """A size that would have taken longer than its budget."""
+
+    operation: Operation
+    size_bytes: int
+    expected_s: float
+    budget_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRankMeasurement:
+    """What one rank measured of the link that it shares. `end`: the rank's end of it; the rest as in the record."""
+
+    measured: list[SizeSeconds]
+    left_out: list[SizeUnmeasured]
+    end: LinkEnd
+    settings: dict[str, str]
+    device: DeviceFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapRankMeasurement:
+    """What one rank measured: raw seconds of one product and one all-reduce, warm-up first: shape (N,) each.
+
+    `outlasted`: the share of the times under the other kind through which that ran to the end.
+    """
+
+    method: Literal["streams", "threads"]
+    product: list[int]
+    all_reduce_bytes: int
+    warmup: int
+    converged: bool
+    outlasted: float
+    product_alone_s: list[float]
+    all_reduce_alone_s: list[float]
+    product_together_s: list[float]
+    all_reduce_together_s: list[float]
     device: DeviceFacts
 
 

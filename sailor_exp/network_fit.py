@@ -41,7 +41,7 @@ class Fit:
         if message_bytes <= 0:
             return 0.0
         size = max(message_bytes, self.least_bytes)
-        gigabytes_per_s = self._gigabytes_per_s(math.log2(size / 1e6))
+        gigabytes_per_s = self.gigabytes_per_s(size)
         if gigabytes_per_s <= 0:
             raise FitError(self.name, message_bytes=size, gigabytes_per_s=gigabytes_per_s)
         return size / 1e9 / gigabytes_per_s
@@ -60,7 +60,9 @@ class Fit:
         edge = _lower_edge(a, b, c)
         return 0.0 if edge is None else 1e6 * 2**edge
 
-    def _gigabytes_per_s(self, x: float) -> float:
+    def gigabytes_per_s(self, message_bytes: float) -> float:
+        """Return the parabola's value for a size, whatever its sign."""
+        x = math.log2(message_bytes / 1e6)
         return self.a * x * x + self.b * x + self.c
 
 

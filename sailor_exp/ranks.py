@@ -32,6 +32,8 @@ _CODE = Path(__file__).resolve().parent.parent
 _PRELOAD = ["sailor_exp.launching", "sailor_exp.worker"]
 _TICK_S = 1.0
 
+_ABANDONED = Death(cause=Cause.lost_peer, message="the ranks of another machine ended early")
+
 Target = Callable[[int, Connection, Any], None]
 
 
@@ -81,9 +83,11 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 class RankGroup:
-    """As many processes as the tensor parallel degree, running one target.
+    """The processes of a group that run on this machine, with one target.
 
-    `on_message` hears every message of every rank. A group is used once.
+    `on_message` hears every message of every rank. `first_rank`: of those here; ranks go by their number in the whole
+    group. `abandoned` tells whether the ranks of another machine have ended early, so that these wait for nobody.
+    A group is used once.
     """
 
     def __init__(
@@ -93,9 +97,13 @@ class RankGroup:
         *,
         stall_s: float,
         on_message: Callable[[int, Message], None],
+        first_rank: int = 0,
+        abandoned: Callable[[], bool] = lambda: False,
     ) -> None:
         self._context = context
+        self._first_rank = first_rank
         self._size = size
+        self._abandoned = abandoned
         self._stall_s = stall_s
         self._on_message = on_message
         self._processes: dict[int, ForkServerProcess | SpawnProcess] = {}
@@ -111,7 +119,7 @@ class RankGroup:
         Kills what is left of its own ranks before it returns, also when interrupted. Raises RankStartError.
         """
         try:
-            for rank in range(self._size):
+            for rank in range(self._first_rank, self._first_rank + self._size):
                 self._start(rank, target, task)
             return self._follow()
         finally:
@@ -123,7 +131,8 @@ class RankGroup:
 
     def _start(self, rank: int, target: Target, task: Any) -> None:
         receiving, sending = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=target, args=(rank, sending, task), name=f"rank{rank}", daemon=True)
+        arguments = (rank - self._first_rank, sending, task)
+        process = self._context.Process(target=target, args=arguments, name=f"rank{rank}", daemon=True)
         try:
             process.start()
         except (EOFError, ConnectionError) as error:
@@ -136,13 +145,15 @@ class RankGroup:
         died_at: float | None = None
         while len(self._finished) + len(self._deaths) < self._size:
             self._listen(_TICK_S if died_at is None else max(0.0, died_at + GRACE_S - time.monotonic()))
-            if self._deaths and died_at is None:
+            if (self._deaths or self._abandoned()) and died_at is None:
                 died_at = time.monotonic()
             if died_at is not None and time.monotonic() >= died_at + GRACE_S:
                 break
-            if not self._deaths and (silent := self._silent_rank()) is not None:
+            if died_at is None and (silent := self._silent_rank()) is not None:
                 return self._timed_out(silent)
-        return verdict(self._deaths) if self._deaths else None
+        if self._deaths:
+            return verdict(self._deaths)
+        return None if len(self._finished) == self._size else GroupEnd(death=_ABANDONED, rank=None)
 
     def _listen(self, timeout_s: float) -> None:
         open_ranks = [rank for rank in self._pipes if rank not in self._finished | set(self._deaths)]

@@ -20,7 +20,8 @@ from pydantic import ValidationError, model_validator
 
 from sailor_exp.config import CELL_KEYS
 from sailor_exp.errors import RecordError
-from sailor_exp.measurements import Count, Frozen, Measurement, NonNegative
+from sailor_exp.frozen import Count, Frozen, NonNegative
+from sailor_exp.measurements import Measurement
 from sailor_exp.storage import make_directory, remove_unfinished, write_whole
 
 FORMAT: Final = "sailor-exp record"

@@ -4,8 +4,6 @@ Cells that differ in the microbatch alone are a pack: one process group measures
 first, so that start-up is paid once and running out of memory settles the larger ones.
 """
 
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,11 +16,11 @@ from sailor_exp.config import Cell, sampling_target
 from sailor_exp.errors import RefusedError
 from sailor_exp.identity import identity_of, label
 from sailor_exp.judgement import infeasibility
+from sailor_exp.machines import Machines, ThisMachine
 from sailor_exp.messages import Cause, Measured, Message, Progress, RankMeasurement
 from sailor_exp.profiles.registry import profile_of
-from sailor_exp.ranks import GroupEnd, RankGroup, fresh_processes, server, tail
+from sailor_exp.ranks import GroupEnd, fresh_processes, server, tail
 from sailor_exp.record import DeviceFacts, Ending, Outcome, Record
-from sailor_exp.tasks import Task, run_rank
 
 
 class Display(Protocol):
@@ -44,19 +42,39 @@ class Result:
     reused: bool
 
 
-def run(cells: Sequence[Cell], display: Display) -> list[Result]:
+def run(cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> list[Result]:
     """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
+
+    machines: what their groups run on; this machine alone unless given.
 
     Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
     RankStartError and RefusedError where no rank can run here.
     """
-    sweep = Sweep(cells, display)
+    sweep = Sweep(cells, display, machines)
     for pack in packs(cells):
         sweep.run_pack(pack)
     results = sweep.results()
     for place in sweep.repeated():
         display.done(place, results[place].record, reused=True)
     return results
+
+
+def assist(cells: Sequence[Cell], machines: Machines) -> None:
+    """Run this machine's ranks of cells whose records the supervisor of another machine makes.
+
+    Raises RankStartError, StorageError, RecordError.
+    """
+    for pack in packs(cells):
+        waiting = [cells[place] for place in pack if not settled(cells[place])]
+        if waiting:
+            logs = _logs(waiting[0], machines.log_tag)
+            end = machines.run(server(waiting[0].gpu.device), waiting, logs, _unheard)
+            if end is not None and end.death.cause is Cause.inherited_cuda:
+                machines.run(fresh_processes(), waiting, logs, _unheard)
+
+
+def _unheard(rank: int, message: Message) -> None:
+    """The other supervisor hears the ranks."""
 
 
 def settled(cell: Cell) -> bool:
@@ -87,8 +105,9 @@ class _GroupState:
 class Sweep:
     """The cells of a grid and how far they are. Cells go by their place in the grid."""
 
-    def __init__(self, cells: Sequence[Cell], display: Display) -> None:
+    def __init__(self, cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> None:
         self._cells = cells
+        self._machines = machines or ThisMachine()
         self._display = display
         self._results: dict[int, Result] = {}
         self._started_at = provenance.now()
@@ -176,12 +195,8 @@ class Sweep:
                     self._finish_measured(places[message.cell], state.measured.pop(message.cell))
                     state.complete += 1
 
-        logs = _logs(cells[0])
-        with tempfile.TemporaryDirectory(prefix="sailor-exp-") as directory:
-            context = self._fresh or server(cells[0].gpu.device)
-            group = RankGroup(context, size, stall_s=cells[0].stall_s, on_message=hear)
-            task = Task(cells=cells, init_method=f"file://{Path(directory) / 'rendezvous'}", logs=logs)
-            end = group.run(run_rank, task)
+        logs = _logs(cells[0], self._machines.log_tag)
+        end = self._machines.run(self._fresh or server(cells[0].gpu.device), cells, logs, hear)
         if end is not None and end.death.cause is Cause.refused:
             _remove(logs)
             raise RefusedError(end.death.message)
@@ -276,10 +291,9 @@ def _says_the_same(former: Record, now: Record) -> bool:
     return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)
 
 
-def _logs(cell: Cell) -> list[Path]:
+def _logs(cell: Cell, tag: str) -> list[Path]:
     """Paths of the ranks' logs, new ones: a log that stands tells of a cell that went wrong."""
-    stamp = provenance.now().replace(":", "")
-    stem = f"{label(cell).replace(' ', '_').replace('=', '')}_{stamp}_{os.getpid()}"
+    stem = f"{label(cell).replace(' ', '_').replace('=', '')}_{tag}"
     directory = Path(cell.profile_dir).absolute() / "logs"
     return [directory / f"{stem}_rank{rank}.log" for rank in range(cell.ranks * cell.nodes)]
 

@@ -35,6 +35,7 @@ from sailor_exp.device import check_device, facts, rank_device
 from sailor_exp.engine import start_deepspeed
 from sailor_exp.errors import DeviceMismatchError, InheritedCudaError, SailorExpError, TooFewDevicesError
 from sailor_exp.limit import limit_data, limited
+from sailor_exp.link_address import end_towards, host_of
 from sailor_exp.messages import Cause, Death, Finished, Measured, Progress
 from sailor_exp.profiles.registry import profile_of, rank_side
 from sailor_exp.provenance import THREADS_PER_RANK
@@ -121,9 +122,9 @@ def join_group(rank: int, cell: Cell, init_method: str) -> None:
     """
     world_size = cell.ranks * cell.nodes
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank % cell.ranks), "WORLD_SIZE": str(world_size)}
+    os.environ["MASTER_ADDR"] = host_of(init_method)
     if cell.gpu.device is Device.cpu:
-        if init_method.startswith("file:"):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", end_towards(os.environ["MASTER_ADDR"]).interface or "lo")
         torch.set_num_threads(THREADS_PER_RANK)
     torch.distributed.init_process_group(
         cell.gpu.backend.value,

@@ -13,7 +13,19 @@ def test_what_was_measured_otherwise_than_usual_is_advised_so() -> None:
     assert advice.gather() == "python gather.py model=gpt-tiny gpu=cpu precision=bf16 attention=sdpa"
 
 
-def test_network_and_overlap_are_measured_of_a_gpu() -> None:
+def test_network_and_overlap_are_measured_of_a_gpu_and_gathered_by_it() -> None:
     advice = advice_of(gather_config("gpu=a100-40"))
-    assert advice.profile("network") == "python launch.py profile=network gpu=a100-40 vm=4"
+    gathered = " && python gather.py gpu=a100-40 exporter=network"
+    intra = "python launch.py -m profile=network gpu=a100-40 vm=4 ranks=2,4"
+    inter = "python launch.py -m profile=network gpu=a100-40 vm=4 nodes=2 ranks=1,2,4 hydra/launcher=slurm"
+    overlap = "python launch.py -m profile=overlap gpu=a100-40 vm=4 ranks=2,4"
+    assert advice.profile("network") == advice.fit("intra") == intra + gathered
+    assert advice.fit("inter") == inter + gathered
+    assert advice.profile("overlap") == overlap + gathered
+    assert advice.links() == [inter, intra, overlap]
     assert advice.profile("varuna") == "python launch.py profile=varuna model=gpt-tiny gpu=a100-40 vm=4"
+
+
+def test_a_cpu_stands_for_two_machines_and_one_gpu_has_nothing_inside() -> None:
+    advice = advice_of(gather_config("vm='1'"))
+    assert advice.links() == ["python launch.py -m profile=network gpu=cpu vm=1 nodes=2 ranks=1"]

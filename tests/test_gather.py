@@ -1,6 +1,7 @@
 """gather.py as a user runs it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -210,7 +211,7 @@ def test_an_extra_file_can_stand_elsewhere_and_is_told_where_it_is_not(
     elsewhere = (tmp_path / file).rename(tmp_path / "elsewhere.json")
     without = gather(tmp_path, *overrides)
     assert without.returncode == 1
-    assert f"python launch.py profile={profile}" in without.stderr
+    assert re.search(rf"python launch\.py (-m )?profile={profile} ", without.stderr)
     assert f"exporter.{key}=" in without.stderr
     assert gather(tmp_path, *overrides, f"exporter.{key}={elsewhere}").returncode == 0
 
@@ -231,7 +232,7 @@ def test_faults_of_the_command_line_are_told_all_at_once_and_nothing_is_started(
     done = gather(tmp_path, "exporter=amq", "vm=3", "model.num_layers=0", "exprt_root=x")
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "4 faults in the configuration; nothing was started:"
-    assert "there is no exporter amq. Choose from amp, csv, galvatron, metis, oobleck, parquet" in done.stderr
+    assert "there is no exporter amq. Choose from amp, csv, galvatron, metis, network, oobleck, parquet" in done.stderr
     assert "there is no vm '3'. Choose from 1, 2, 4, 8" in done.stderr
     assert "model.num_layers=0 must be at least 1" in done.stderr
     assert "there is no key exprt_root. Did you mean export_root?" in done.stderr

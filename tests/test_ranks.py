@@ -92,6 +92,23 @@ def test_silence_ends_as_a_timeout_with_the_last_phase():
     assert not any(psutil.pid_exists(pid) for pid in ranks.process_ids().values())
 
 
+def test_ranks_whose_peers_on_another_machine_ended_are_ended_though_they_notice_nothing():
+    context = multiprocessing.get_context("fork")
+    ranks = RankGroup(context, 2, stall_s=30, on_message=lambda *_: None, first_rank=2, abandoned=lambda: True)
+    started = time.monotonic()
+    end = ranks.run(silent, None)
+    assert time.monotonic() - started < 5
+    assert (end.death.cause, end.timed_out) == (Cause.lost_peer, False)
+    assert list(ranks.process_ids()) == [2, 3]
+    assert not any(psutil.pid_exists(pid) for pid in ranks.process_ids().values())
+
+
+def test_ranks_of_a_later_machine_go_by_their_number_in_the_whole_group():
+    ranks = RankGroup(multiprocessing.get_context("fork"), 2, stall_s=30, on_message=lambda *_: None, first_rank=4)
+    end = ranks.run(ended_by_signal, None)
+    assert (end.rank, end.death.message.partition(" (")[0]) == (4, "rank 4 was ended by SIGKILL")
+
+
 def test_ranks_are_killed_when_their_message_cannot_be_kept():
     def full_disk(rank, message):
         raise OSError("no space")

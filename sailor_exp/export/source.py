@@ -130,7 +130,7 @@ class Source:
         return MissingInputError(
             present(self.network).path,
             what=f"{scope}.{self.gpu}.{count}",
-            command=self.advice.profile("network"),
+            command=self.advice.fit(scope),
             key="exporter.network_file",
         )
 

@@ -43,13 +43,13 @@ class LayersProfile:
         steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
-        with _no_garbage_collection():
+        with no_garbage_collection():
             sample(steps, self._agreement, rule, Throttled(self._voice).progress)
         return steps.measurement(device)
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Keep Python's collector out of the steps: it would stop one rank, and let the others wait."""
     gc.disable()
     try:

@@ -14,6 +14,8 @@ _PROFILES = {
     "varuna": ("sailor_exp.results.varuna:VarunaResults", "sailor_exp.profiles.varuna:VarunaProfile"),
     "oobleck": ("sailor_exp.results.oobleck:OobleckResults", "sailor_exp.profiles.oobleck:OobleckProfile"),
     "galvatron": ("sailor_exp.results.galvatron:GalvatronResults", "sailor_exp.profiles.galvatron:GalvatronProfile"),
+    "network": ("sailor_exp.results.network:NetworkResults", "sailor_exp.profiles.network:NetworkProfile"),
+    "overlap": ("sailor_exp.results.overlap:OverlapResults", "sailor_exp.profiles.overlap:OverlapProfile"),
 }
 """Each profile's description, which imports no torch, and the class that measures in a rank."""
 

@@ -148,6 +148,7 @@ class SlurmGrid:
                 [self._absolute(self._cells[place]) for place in each.cells],
                 code=code,
                 gpus=array.request.gpus,
+                folder=Path(written.folder),
             )
             for each in array.jobs
         ]

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -11,8 +11,10 @@ import sailor_exp
 from sailor_exp.config import Cell
 from sailor_exp.display import LiveDisplay, console
 from sailor_exp.errors import SailorExpError
+from sailor_exp.machines import SeveralMachines
 from sailor_exp.ranks import server
-from sailor_exp.sweep import run
+from sailor_exp.rendezvous import of_this_task
+from sailor_exp.sweep import assist, run
 
 TERMINATED = 128 + signal.SIGTERM
 
@@ -41,16 +43,36 @@ class WrongCodeError(SailorExpError):
         )
 
 
-def measure(cells: Sequence[Cell], *, code: Path, gpus: int | None) -> list[str]:
+def measure(cells: Sequence[Cell], *, code: Path, gpus: int | None, folder: Path) -> list[str]:
     """Measure the cells of a job and return their outcomes; each is in its record as soon as it is known.
 
-    gpus: how many SLURM was asked for; None for none. Raises WrongCodeError, WrongGpusError.
+    In a job on several nodes every task runs this, and the first makes the record. gpus: how many SLURM was asked for
+    on each; None for none. folder: of the submission. Raises WrongCodeError, WrongGpusError, NoRendezvousError.
     """
+    if cells[0].nodes == 1:
+        return _measured(cells, code, gpus, None)
+    machines = SeveralMachines(of_this_task(), folder / "machines", _run_of_job(os.environ))
+    try:
+        return _measured(cells, code, gpus, machines)
+    except Exception as error:
+        machines.tell_error(error)
+        raise
+
+
+def _measured(cells: Sequence[Cell], code: Path, gpus: int | None, machines: SeveralMachines | None) -> list[str]:
     check_code(code)
     check_gpus(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
     _leave_ending_to_slurm(cells[0])
+    if machines is not None and not machines.first:
+        assist(cells, machines)
+        return []
     with LiveDisplay(cells, console()) as display:
-        return [result.record.outcome.value for result in run(cells, display)]
+        return [result.record.outcome.value for result in run(cells, display, machines)]
+
+
+def _run_of_job(variables: Mapping[str, str]) -> str:
+    """Return what tells this run of a job from every other one, also from one before it was requeued."""
+    return f"{variables['SLURM_JOB_ID']}.{variables.get('SLURM_RESTART_COUNT', '0')}"
 
 
 def check_code(expected: Path) -> None:

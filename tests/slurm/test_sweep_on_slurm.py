@@ -319,6 +319,45 @@ def test_what_runs_is_what_was_submitted(launcher, tmp_path):
     assert made.outcome is Outcome.ok
 
 
+BETWEEN = ("profile=network", "nodes=2", "ranks=2", "profile.most_bytes=262144")
+"""Two pairs of ranks, one of each on each node."""
+
+
+def test_a_link_is_measured_between_two_nodes_and_is_told_to_be_a_loopback(launcher):
+    """Both nodes of the test cluster are this host."""
+    status, output = launcher.run(*BETWEEN, *QUICK)
+    print(output)
+    assert status == 0, output
+    ((_, made),) = record.read_all(launcher.directory / "out")
+    link, series = made.measurement.link, made.measurement.series
+    assert [each.operation for each in series] == ["pairs", "all_reduce", "all_gather", "reduce_scatter"]
+    assert all(len(size.seconds) == 4 for each in series for size in each.sizes), "of all ranks, on both nodes"
+    assert [size.size_bytes for size in series[0].sizes] == [2**16, 2**17, 2**18]
+    assert (link.kind, [(end.node, end.address, end.interface) for end in link.ends]) == (
+        "loopback",
+        [("n1", "127.0.0.1", "lo"), ("n2", "127.0.0.1", "lo")],
+    )
+    assert "loopback" in output
+    assert not list((launcher.directory / "out/logs").iterdir()), "no rank left a log"
+
+
+def test_a_rank_killed_on_the_second_node_is_named_and_not_the_peers_that_lost_it(launcher):
+    process = launcher.start(*BETWEEN, *ENDLESS, "sampling.budget_s=60")
+    launcher.slurm.wait_for(lambda: any(each["job_id"] for each in launcher.submissions()))
+    (job,) = [submission["job_id"] for submission in launcher.submissions()]
+    launcher.slurm.wait_for(lambda: len(ranks_of(launcher.slurm, job)) == 4)
+    time.sleep(3)
+    victims = [rank for rank in ranks_of(launcher.slurm, job) if rank.environ()["SLURM_NODEID"] == "1"]
+    max(victims, key=lambda rank: rank.pid).kill()
+    output, _ = process.communicate(timeout=180)
+    print(output)
+    assert process.returncode == 1, output
+    ((_, made),) = record.read_all(launcher.directory / "out")
+    assert made.outcome is Outcome.failed
+    assert (made.ending.rank, made.ending.signal) == (3, "SIGKILL")
+    assert Path(made.ending.log).name.endswith("_rank3.log")
+
+
 def print_outcomes(launcher: Launcher) -> None:
     for (tp, mbs), made in sorted(launcher.cells().items()):
         said = made.ending.message.splitlines()[0] if made.ending else ""
