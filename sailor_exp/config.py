@@ -198,6 +198,7 @@ class GatherConfig:
     attention: Attention = Attention.unfused
     profile_dir: str = MISSING
     export_root: str = MISSING
+    report: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)
     vm: VmConfig = field(default_factory=VmConfig)
