@@ -43,6 +43,7 @@ def prediction(quantity: PredictedQuantity, *, tp: int = 1, mbs: int = 1, error:
         predicted_half_width=0.02,
         measured=measured,
         measured_half_width=None if quantity is PredictedQuantity.peak_memory else 0.01,
+        error_half_width=None if quantity is PredictedQuantity.peak_memory else 0.015,
         source=PredictionSource.interleaved,
         record="check.json",
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot
 from statistics import median
 from xml.etree import ElementTree as ET
 
@@ -54,7 +53,7 @@ def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
         return section("accuracy", "Predicted against measured", lead, missing)
     lead = (
         "Each row is a step of the whole model; each mark says how much more (right of zero) or less the sum of the "
-        "measured parts predicts than the step took. Whiskers combine the 95 % intervals of both."
+        "measured parts predicts than the step took. Whiskers are the 95 % interval of the error."
     )
     return section(
         "accuracy",
@@ -106,17 +105,14 @@ def _mark(number: int, row: PredictionRow, x: Scale, top: float) -> ET.Element:
         mark(style, place, top),
         class_=f"s{style}",
         data_formula=ERROR,
-        data_interval_formula="predicted / measured * hypot(predicted_half_width, measured_half_width)",
+        data_interval_formula="error_half_width",
         **error.attributes(),
     )
 
 
 def _error(number: int, row: PredictionRow) -> Figure:
-    widths = (row.predicted_half_width, row.measured_half_width)
-    half_width = None if None in widths else row.predicted / row.measured * hypot(*(width or 0 for width in widths))
-    return Figure(
-        value=row.relative_error, unit=Unit.ratio, of=f"prediction-{number}", half_width=half_width
-    )  # fmt: skip
+    of = f"prediction-{number}"
+    return Figure(value=row.relative_error, unit=Unit.ratio, of=of, half_width=row.error_half_width)
 
 
 def _table(rows: Sequence[PredictionRow]) -> ET.Element:
@@ -125,7 +121,7 @@ def _table(rows: Sequence[PredictionRow]) -> ET.Element:
     numbers = [
         tag("th", "predicted", scope="col", data_formula="predicted", data_interval_formula="predicted_half_width"),
         tag("th", "measured", scope="col", data_formula="measured", data_interval_formula="measured_half_width"),
-        tag("th", "error", scope="col", data_formula=ERROR),
+        tag("th", "error", scope="col", data_formula=ERROR, data_interval_formula="error_half_width"),
     ]
     body = [_table_row(number, row) for number, row in enumerate(rows)]
     return tag("table", tag("thead", tag("tr", heads, numbers)), tag("tbody", body), class_="numbers")
@@ -135,13 +131,13 @@ def _table_row(number: int, row: PredictionRow) -> ET.Element:
     unit = Unit.bytes if row.quantity is PredictedQuantity.peak_memory else Unit.seconds
     of = f"prediction-{number}"
     plain = (row.tp, row.mbs, row.pp, row.num_microbatches, row.source.value, row.quantity.value)
-    error = Figure(value=row.relative_error, unit=Unit.ratio, of=of)
+    error = _error(number, row)
     return tag(
         "tr",
         [tag("th", str(value), scope="row") for value in plain],
         figure_cell(Figure(value=row.predicted, unit=unit, of=of, half_width=row.predicted_half_width)),
         figure_cell(Figure(value=row.measured, unit=unit, of=of, half_width=row.measured_half_width)),
-        tag("td", _signed(row), **error.attributes(named=False)),
+        tag("td", f"{_signed(row)} ", tag("i", error.interval_text), **error.attributes(named=False)),
         data_of=of,
     )
 

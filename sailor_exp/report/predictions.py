@@ -25,7 +25,8 @@ class PredictionSource(StrEnum):
 class PredictionRow:
     """One quantity of one step. Seconds or bytes; intervals are relative half-widths of 95 %, None where unknown.
 
-    `record`: file name of the record that holds the measured step. `relative_error`: (predicted - measured) / measured.
+    `record`: file name of the record that holds the measured step. `error_half_width` is in the unit of the error;
+    where both were measured in turn it is narrower than the two intervals together.
     """
 
     tp: int
@@ -37,9 +38,11 @@ class PredictionRow:
     predicted_half_width: float | None
     measured: float
     measured_half_width: float | None
+    error_half_width: float | None
     source: PredictionSource
     record: str
 
     @property
     def relative_error(self) -> float:
+        """How much more is predicted than was measured: (predicted - measured) / measured."""
         return (self.predicted - self.measured) / self.measured
