@@ -137,6 +137,20 @@ def test_marks_stand_where_their_numbers_are_on_the_logarithmic_axis(sweep: Path
             assert float(circle.attrib["cy"]) == pytest.approx(place, abs=0.2)
 
 
+def test_whiskers_reach_both_ends_of_the_interval(tmp_path: Path) -> None:
+    of = measured(cell())
+    step = of.statistics.step.model_copy(update={"relative_half_width": 1.5})
+    record.write(changed(of, "statistics", step=step), tmp_path)
+    svg = next(
+        svg for svg in parsed(report(tmp_path)).iter("svg") if svg.get("data-formula") == "statistics.step.value_s"
+    )
+    (low, bottom), (high, top) = ticks(svg)
+    start, stop = re.match(r"M\S+ (\S+)V([\d.]+)", svg.find(".//path[@class='whisker']").attrib["d"]).groups()
+    for place, end in ((start, 0.1), (stop, 2.5)):
+        value = low * math.exp((float(place) - bottom) / (top - bottom) * math.log(high / low))
+        assert value == pytest.approx(end * step.value_s, rel=0.01)
+
+
 def test_bars_stand_on_each_other_and_are_as_high_as_their_bytes(sweep: Path) -> None:
     stacks = [svg for svg in parsed(report(sweep)).iter("svg") if svg.find("g/rect[@data-value]") is not None]
     assert len(stacks) == 4

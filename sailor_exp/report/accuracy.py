@@ -54,6 +54,7 @@ def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
     lead = (
         "Each row is a step of the whole model; each mark says how much more (right of zero) or less the sum of the "
         "measured parts predicts than the step took. Whiskers are the 95 % interval of the error."
+        + (f" The band is the limit of ±{percent(error_limit)}." if error_limit is not None else "")
     )
     return section(
         "accuracy",

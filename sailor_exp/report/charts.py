@@ -23,6 +23,7 @@ _NARROW = 14.0
 _MANY = 12
 _MARK = 7.0
 _VISIBLE = 0.05
+_LOWEST = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,7 @@ def lines_by_tp(figures: Mapping[CellKey, Figure], tps: Sequence[int]) -> list[L
 
 def time_scale(figures: Sequence[Figure]) -> LogScale:
     """Return the scale that charts of one row share: room for every interval, as far as it is above zero."""
-    ends = [figure.value * (1 + sign * min(figure.half_width or 0, 0.9)) for figure in figures for sign in (-1, 1)]
-    return log_scale(ends, start=HEIGHT - _BOTTOM, stop=_TOP)
+    return log_scale([end for figure in figures for end in _ends(figure)], start=HEIGHT - _BOTTOM, stop=_TOP)
 
 
 def ratio_scale(figures: Sequence[Figure]) -> Scale:
@@ -226,11 +226,17 @@ def _line(line: Line, x: Scale, y: Scale, dodge: float) -> ET.Element:
     return tag("g", tag("polyline", class_="line", points=path), marks, class_=f"s{line.style}")
 
 
+def _ends(figure: Figure) -> tuple[float, float]:
+    """Both ends of the interval, the lower one no nearer to zero than a logarithmic axis can show."""
+    half_width = figure.half_width or 0
+    return figure.value * max(1 - half_width, _LOWEST), figure.value * (1 + half_width)
+
+
 def _whisker(figure: Figure, x: float, y: Scale, size: float) -> ET.Element | None:
     """The interval of a point, unless it hides behind the mark."""
     if figure.half_width is None:
         return None
-    low, high = (y.at(figure.value * (1 + sign * min(figure.half_width, 0.9))) for sign in (-1, 1))
+    low, high = (y.at(end) for end in _ends(figure))
     if low - high < _MARK * size:
         return None
     path = f"M{_px(x)} {_px(low)}V{_px(high)}M{_px(x - 2.5)} {_px(low)}h5M{_px(x - 2.5)} {_px(high)}h5"

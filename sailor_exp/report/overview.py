@@ -159,13 +159,14 @@ def _cell(content: Content, key: CellKey, figures: dict[CellKey, Figure]) -> ET.
 
 
 def _legend(content: Content) -> ET.Element:
-    states = dict.fromkeys(content.state(key) for key in content.grid())
+    doubtful = {key for key, cell in content.measured.items() if not cell.statistics.converged}
+    states = {content.state(key) for key in content.grid() if key not in doubtful}
     items: list[Child] = [
         tag("li", tag("span", _SYMBOLS[state], class_=f"symbol {state}"), f" {_MEANINGS[state]}")
         for state in State
         if state in states
     ]
-    if any(not cell.statistics.converged for cell in content.measured.values()):
+    if doubtful:
         items.append(tag("li", tag("span", _WIDE, class_="symbol wide"), " measured, not converged to its target"))
     if content.table.foreign:
         items.append(tag("li", "* from a profile file of another tool, without spread: not in the charts"))

@@ -27,8 +27,8 @@ def times(content: Content) -> ET.Element:
     """Return the section with the time of the step, and of every phase of every kind of part."""
     lead = (
         "Mean of the steps without the lowest and highest tenth, each step being that of its slowest rank. Whiskers "
-        "are 95 % intervals. Both axes are logarithmic: a doubling is the same distance everywhere, and charts in a "
-        "row share their scale."
+        "are 95 % intervals, drawn down to a tenth of the value at most. Both axes are logarithmic: a doubling is the "
+        "same distance everywhere, and charts in a row share their scale."
     )
     rows = [chart for kind in content.kinds for chart in _row(content, kind)]
     quantities = [
