@@ -205,6 +205,7 @@ class GatherConfig:
     profile_dir: str = MISSING
     network_dir: str = MISSING
     export_root: str = MISSING
+    report: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)
     vm: VmConfig = field(default_factory=VmConfig)

@@ -6,7 +6,7 @@ and the rest was done. 2: the command was wrong, and nothing was started. 130: i
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Never
@@ -101,18 +101,16 @@ class _Run:
     """The jobs of one command line, and which of them wrote each file."""
 
     written: dict[Path, GatherConfig] = field(default_factory=dict)
+    reported: set[Path] = field(default_factory=set)
 
     def told(self, job: GatherConfig) -> bool:
         """Do a job; tell what it lacks and warn on standard error. Returns whether it lacks nothing."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            try:
-                lacking = self._do(job)
-            except SailorExpError as error:
-                lacking = [str(error)]
+            lacking = [*_lacking(self._do, job), *_lacking(self._report, job)]
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             print(f"warning: {text}", file=sys.stderr)
-        for text in lacking:
+        for text in dict.fromkeys(lacking):
             print(f"{_name(job)}: {text}", file=sys.stderr)
         return not lacking
 
@@ -125,6 +123,14 @@ class _Run:
             _write_table(job)
         else:
             self._export(job)
+        return []
+
+    def _report(self, job: GatherConfig) -> list[str]:
+        """Write the page about the records, once for all exporters of a command line."""
+        path = _report_path(job)
+        if job.report and path not in self.reported:
+            _write_report(job, path)
+            self.reported.add(path)
         return []
 
     def _export(self, job: GatherConfig) -> None:
@@ -153,6 +159,13 @@ class _Run:
                 stacklevel=2,
             )
         self.written[path] = job
+
+
+def _lacking(do: Callable[[GatherConfig], list[str]], job: GatherConfig) -> list[str]:
+    try:
+        return do(job)
+    except SailorExpError as error:
+        return [str(error)]
 
 
 def _gather(job: GatherConfig) -> list[str]:
@@ -227,6 +240,26 @@ def _write_table(job: GatherConfig) -> None:
     path = Path(job.export_root) / "tables" / job.model.name / f"{job.gpu.name}.{job.exporter.name}"
     storage.write_whole(path, render(records))
     print(f"{_counted(len(records), 'record')} in {path}")
+
+
+def _report_path(job: GatherConfig) -> Path:
+    return Path(job.export_root) / "reports" / job.model.name / f"{job.gpu.name}.html"
+
+
+def _write_report(job: GatherConfig, path: Path) -> None:
+    """Write what the records say as a page to look at. Its own warnings stand in it."""
+    from sailor_exp import profile_file, record
+    from sailor_exp.report.content import content_of
+    from sailor_exp.report.page import page
+    from sailor_exp.table import table_of
+
+    profile_dir = Path(job.profile_dir)
+    records = list(record.read_all(profile_dir))
+    table = table_of(job, records, profile_file.read_all(profile_dir, job.model, job.gpu.name))
+    if not table.states:
+        raise _nothing_measured(job)
+    storage.write_whole(path, page(content_of(job, table, records)))
+    print(f"report: {path}")
 
 
 def _nothing_measured(job: GatherConfig) -> NothingMeasuredError:

@@ -1,5 +1,7 @@
 """Bytes that training holds for each parameter."""
 
+from dataclasses import dataclass
+
 from sailor_exp.config import Optimizer, Precision
 
 _PARAMETER = {Precision.fp32: 4, Precision.bf16: 2}
@@ -19,3 +21,17 @@ def bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
     optimizer, the columns without it).
     """
     return _PARAMETER[precision] + _MASTER[precision] + _GRADIENT + _OPTIMIZER_STATES[optimizer] + _COMMUNICATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateBytes:
+    """Bytes a parameter beside the parameter itself. `optimizer` counts the fp32 master copy of bf16 too."""
+
+    gradient: int
+    optimizer: int
+
+
+def state_bytes(precision: Precision, optimizer: Optimizer) -> StateBytes:
+    """Return what the measured engine holds for each parameter. Its SGD has no momentum."""
+    moments = _OPTIMIZER_STATES[optimizer] if optimizer is Optimizer.adam else 0
+    return StateBytes(gradient=_GRADIENT, optimizer=moments + _MASTER[precision])

@@ -39,18 +39,41 @@ class State(StrEnum):
         return self not in {State.failed, State.timeout, State.missing}
 
 
+class Reason(StrEnum):
+    """What a table warns of: records of another method, made with other software, or files that are no records."""
+
+    method = "method"
+    versions = "versions"
+    profile_files = "profile files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """One thing that a table warns of."""
+
+    reason: Reason
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The cells of one model and GPU, and what to warn of.
 
     `states` has every cell that a record or profile file speaks of, `cells` those with numbers. `foreign`: cells
-    from profile files that another tool wrote; that tool leaves no file where it ran out of memory.
+    from profile files that another tool wrote; that tool leaves no file where it ran out of memory. `records`: of each
+    cell the record that counts.
     """
 
     cells: Mapping[CellKey, CellProfile]
     states: Mapping[CellKey, State]
+    records: Mapping[CellKey, Path]
     foreign: frozenset[CellKey]
-    warnings: tuple[str, ...]
+    cautions: tuple[Caution, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to warn of, as text."""
+        return tuple(caution.text for caution in self.cautions)
 
     @property
     def tps(self) -> list[int]:
@@ -139,9 +162,18 @@ def table_of(
     return Table(
         cells=dict(sorted(found.cells.items())),
         states=dict(sorted(found.states.items())),
+        records={entry.key: entry.path for entry in counting},
         foreign=foreign,
-        warnings=(*warnings, *_version_warnings(counting), *foreign_warnings),
+        cautions=(
+            *_cautions(Reason.method, warnings),
+            *_cautions(Reason.versions, _version_warnings(counting)),
+            *_cautions(Reason.profile_files, foreign_warnings),
+        ),
     )
+
+
+def _cautions(reason: Reason, texts: Iterable[str]) -> Iterator[Caution]:
+    return (Caution(reason=reason, text=text) for text in texts)
 
 
 def _entry(path: Path, record: Record) -> _Entry:

@@ -13,6 +13,7 @@ HEAVY = ("torch", "deepspeed", "megatron")
     "module",
     [
         "sailor_exp.launching",
+        "sailor_exp.report.page",
         "sailor_exp.slurm.grid",
         "sailor_exp.slurm.hydra_jobs",
         "sailor_exp.rendezvous",

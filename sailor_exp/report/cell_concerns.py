@@ -1,0 +1,181 @@
+"""What to be careful with that lies in the cells: lost, not converged, implausible, full."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+
+from sailor_exp.merging import CellKey
+from sailor_exp.record import Outcome
+from sailor_exp.report.concern import Concern, Weight, counted, measure_command, named
+from sailor_exp.report.content import Content
+from sailor_exp.report.figures import percent
+from sailor_exp.table import State
+
+NEAR_FULL = 0.9
+"""Share of the memory that a cell was given above which it is told to be near its end."""
+
+SKEWED = 0.1
+"""Share of a step that the fastest rank waits for the slowest, above which it is told."""
+
+_MOST_TIMES_LONGER = 10.0
+_LONGEST_MESSAGE = 300
+_REMEDIES = {
+    State.missing: "Sailor's simulator takes a cell that is not there for 0 s. Measure what is missing:",
+    State.failed: "Read the log that the message names, mend its cause, and measure again:",
+    State.timeout: "A rank was silent for too long. Look at its log for where it stopped, then measure again, with a "
+    "larger stall_s=... if it was only slow:",
+}
+
+
+def _lost(content: Content) -> Iterator[Concern]:
+    lost = content.table.lost()
+    by_state = {state: [key for key, found in lost.items() if found is state] for state in dict.fromkeys(lost.values())}
+    for state, cells in by_state.items():
+        why = "were not measured" if state is State.missing else f"ended as {state}"
+        if len(cells) == 1:
+            why = why.replace("were", "was")
+        yield Concern(
+            weight=Weight.missing,
+            title=f"{counted(cells)} {why}: {named(cells)}",
+            details=tuple(f"{key}: {text}" for key in cells if (text := _ending(content, key))),
+            remedy=_REMEDIES[state],
+            command=measure_command(content, cells),
+        )
+
+
+def _ending(content: Content, key: CellKey) -> str | None:
+    record = content.records[key][1] if key in content.records else None
+    if record is None or record.ending is None:
+        return None
+    ending = record.ending
+    message = ending.message.strip()
+    short = message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]}..."
+    return f"{short} (log: {ending.log})" if ending.log else short
+
+
+def _unconverged(content: Content) -> Iterator[Concern]:
+    cells = [key for key, cell in content.measured.items() if not cell.statistics.converged]
+    if not cells:
+        return
+    yield Concern(
+        weight=Weight.doubtful,
+        title=f"{counted(cells)} did not converge: {named(cells)}",
+        details=tuple(_width(content, key) for key in cells),
+        remedy="The numbers stand, and their intervals say how far they can be trusted. Intervals narrow with the root "
+        "of the steps: sample longer, or on a quieter machine:",
+        command=measure_command(content, cells, *_longer(content, cells)),
+    )
+
+
+def _width(content: Content, key: CellKey) -> str:
+    statistics = content.measured[key].statistics
+    width = statistics.relative_half_width
+    told = "too few steps for an interval" if width is None else f"±{percent(width)} for the calibrated step"
+    return f"{key}: {told} after {statistics.steps} steps, target ±{percent(statistics.target)}"
+
+
+def _longer(content: Content, cells: Iterable[CellKey]) -> list[str]:
+    """Overrides that give the worst of some cells the steps and the time that it needs."""
+    steps, budget_s = 0, 0.0
+    for key in cells:
+        statistics, sampling = content.measured[key].statistics, content.provenance[key].sampling
+        width = statistics.relative_half_width
+        factor = (
+            4.0
+            if width is None or not statistics.target
+            else min(max((width / statistics.target) ** 2, 1.5), _MOST_TIMES_LONGER)
+        )
+        steps = max(steps, math.ceil(statistics.steps * factor / 100) * 100)
+        step_s = statistics.step.value_s
+        budget_s = max(budget_s, sampling.get("budget_s", 60.0), math.ceil(steps * step_s * 1.5 / 60) * 60)
+    return [f"sampling.max_steps={steps}", f"sampling.budget_s={budget_s:.0f}"]
+
+
+def _shrinking(content: Content) -> Iterator[Concern]:
+    """Cells that took less time than one of a smaller microbatch, by more than both intervals."""
+    suspects = []
+    for tp in content.tps:
+        row = [cell for key, cell in content.measured.items() if key.tp == tp]
+        for smaller, larger in pairwise(row):
+            low, high = smaller.statistics.step, larger.statistics.step
+            least = low.value_s * (1 - (low.relative_half_width or 0))
+            if high.value_s * (1 + (high.relative_half_width or 0)) < least:
+                suspects += [smaller.key, larger.key]
+    if suspects:
+        cells = list(dict.fromkeys(suspects))
+        yield Concern(
+            weight=Weight.doubtful,
+            title=f"A larger microbatch took less time than a smaller one: {named(cells)}",
+            remedy="One of each pair was measured while something else ran. Measure both again:",
+            command=measure_command(content, cells, "force=true"),
+        )
+
+
+def _skewed(content: Content) -> Iterator[Concern]:
+    cells = [
+        key
+        for key, cell in content.measured.items()
+        if cell.statistics.step.skew_s > SKEWED * cell.statistics.step.value_s
+    ]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"One rank is slower than the others in {counted(cells)}: {named(cells)}",
+            details=(f"Slowest and fastest rank of a step lie more than {percent(SKEWED)} of it apart.",),
+            remedy="Look for another process on one of the devices, for one that runs hot, or for ranks that share "
+            "cores, and measure again:",
+            command=measure_command(content, cells, "force=true"),
+        )
+
+
+def _nearly_full(content: Content) -> Iterator[Concern]:
+    cells = [
+        key
+        for key, cell in content.measured.items()
+        if max(cell.memory.peak_bytes, cell.memory.reserved_bytes or 0) > NEAR_FULL * cell.gpu_bytes
+    ]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"{counted(cells)} filled more than {percent(NEAR_FULL)} of the memory that "
+            f"they were given: {named(cells)}",
+            remedy="An allocator that is near its limit frees and asks again, which takes time that a smaller cell "
+            "does not pay. Read these times as upper bounds.",
+        )
+
+
+def _out_of_memory(content: Content) -> Iterator[Concern]:
+    cells = [key for key, (_, record) in content.records.items() if record.outcome is Outcome.oom]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"{counted(cells)} ran out of memory: {named(cells)}",
+            details=tuple(f"{key}: {text}" for key in cells if (text := _ending(content, key))),
+            remedy="That is a result: planners leave such cells out. A larger tp holds less on each GPU.",
+        )
+
+
+def wrong_predictions(content: Content, error_limit: float | None) -> Iterator[Concern]:
+    """Predictions that are further off than a relative error."""
+    if error_limit is None:
+        return
+    wrong = [row for row in content.predictions if abs(row.relative_error) > error_limit]
+    cells = list(dict.fromkeys(CellKey(row.tp, row.mbs) for row in wrong))
+    if wrong:
+        yield Concern(
+            weight=Weight.doubtful,
+            title=f"The sum of the parts is more than {percent(error_limit)} off in {counted(cells)}: {named(cells)}",
+            details=tuple(f"{CellKey(row.tp, row.mbs)}, {row.quantity}: {row.relative_error:+.1%}" for row in wrong),
+            remedy="docs/accuracy.md names the causes that are known. A plan that rests on these cells is off by as "
+            "much.",
+        )
+
+
+LOOKS: tuple[Callable[[Content], Iterator[Concern]], ...] = (
+    _lost,
+    _unconverged,
+    _shrinking,
+    _skewed,
+    _nearly_full,
+    _out_of_memory,
+)

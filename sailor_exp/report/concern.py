@@ -1,0 +1,61 @@
+"""One thing to be careful with, and the words and commands that all of them use."""
+
+import shlex
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sailor_exp.advice import advice_of
+from sailor_exp.merging import CellKey
+from sailor_exp.report.content import Content
+
+_NAMED_CELLS = 6
+
+
+class Weight(StrEnum):
+    """Whether numbers are missing, doubtful, or only to be read with care."""
+
+    missing = "missing"
+    doubtful = "doubtful"
+    note = "note"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concern:
+    """One thing to be careful with. `command` is what mends it, where a command can; `details` are a line each."""
+
+    weight: Weight
+    title: str
+    remedy: str
+    details: tuple[str, ...] = ()
+    command: str | None = None
+
+
+def measure_command(content: Content, cells: Collection[CellKey], *overrides: str) -> str:
+    """Return the command that measures cells of this report, into the directory that it was made from."""
+    config = content.config
+    usual = f"outputs/{config.model.name}/{config.gpu.name}"
+    place = [] if config.profile_dir == usual else [f"profile_dir={shlex.quote(config.profile_dir)}"]
+    return " ".join([advice_of(config).measure(cells), *place, *overrides])
+
+
+def named(cells: Iterable[CellKey]) -> str:
+    """Return the names of cells, the first of many."""
+    names = [str(key) for key in dict.fromkeys(cells)]
+    rest = f" and {len(names) - _NAMED_CELLS} more" if len(names) > _NAMED_CELLS else ""
+    return ", ".join(names[:_NAMED_CELLS]) + rest
+
+
+def counted(cells: Collection[CellKey]) -> str:
+    """Return how many cells: `3 cells`."""
+    return cells_of(len(cells))
+
+
+def cells_of(count: int) -> str:
+    """Return a number of cells: `3 cells`."""
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def were(cells: Collection[CellKey]) -> str:
+    """Return the verb that goes with them."""
+    return "was" if len(cells) == 1 else "were"

@@ -1,0 +1,123 @@
+"""What to be careful with that lies in the machines and the software that the cells were measured with."""
+
+from collections.abc import Callable, Iterator
+
+from sailor_exp.report.concern import Concern, Weight, cells_of, counted, measure_command, named, were
+from sailor_exp.report.content import Content
+from sailor_exp.table import Reason
+
+SLOWED = 0.9
+"""Share of the highest clock below which a GPU is told to be held back."""
+
+
+def _throttled(content: Content) -> Iterator[Concern]:
+    cells, lines = [], []
+    for key in content.measured:
+        for rank, device in enumerate(content.provenance[key].devices):
+            clock, most = device.clock_mhz.get("sm"), device.clock_mhz.get("sm_max")
+            if clock is not None and most and clock < SLOWED * most:
+                cells.append(key)
+                lines.append(f"{key}, rank {rank}: {clock} MHz of {most} MHz ({device.name})")
+    if cells:
+        yield Concern(
+            weight=Weight.doubtful,
+            title=f"A GPU was clocked below its highest in {counted(set(cells))}",
+            details=tuple(lines),
+            remedy="It ran hot, at its power limit, or idled when it was asked. `nvidia-smi -q -d PERFORMANCE` says "
+            "which. Cool it or lock its clocks, and measure again:",
+            command=measure_command(content, cells, "force=true"),
+        )
+
+
+def _neighbours(content: Content) -> Iterator[Concern]:
+    cells = [key for key in content.measured if _others(content.provenance[key].slurm) > 0]
+    if cells:
+        yield Concern(
+            weight=Weight.doubtful,
+            title=f"Other jobs ran on the node of {counted(cells)}: {named(cells)}",
+            remedy="Their traffic and heat are in the numbers. Ask for nodes of your own:",
+            command=measure_command(content, cells, "hydra/launcher=slurm hydra.launcher.exclusive=true force=true"),
+        )
+
+
+def _others(slurm: dict[str, str]) -> int:
+    told = slurm.get("other_jobs_on_node", "0")
+    return int(told) if told.isdecimal() else 0
+
+
+def _mixed(content: Content) -> Iterator[Concern]:
+    """What gathering warns of: records of one grid that were not made alike."""
+    for caution in content.table.cautions:
+        weight, remedy, overrides = _OF_MIXTURES[caution.reason]
+        yield Concern(
+            weight=weight,
+            title=caution.text[:1].upper() + caution.text[1:],
+            remedy=remedy,
+            command=measure_command(content, list(content.table.states), *overrides),
+        )
+
+
+_OF_MIXTURES: dict[Reason, tuple[Weight, str, tuple[str, ...]]] = {
+    Reason.method: (
+        Weight.note,
+        "They bracketed something else. Measure those cells again:",
+        (),
+    ),
+    Reason.versions: (
+        Weight.doubtful,
+        "Numbers that will be compared should come from one installation. Measure all of them again with one:",
+        ("force=true",),
+    ),
+    Reason.profile_files: (
+        Weight.note,
+        "Measure those cells here to have their spread, and where they come from:",
+        (),
+    ),
+}
+
+
+def _hosts(content: Content) -> Iterator[Concern]:
+    hosts: dict[str, int] = {}
+    for key in content.measured:
+        host = content.provenance[key].host
+        hosts[host] = hosts.get(host, 0) + 1
+    if len(hosts) > 1:
+        yield Concern(
+            weight=Weight.note,
+            title=f"The cells were measured on {len(hosts)} machines",
+            details=(", ".join(f"{host} ({cells_of(count)})" for host, count in sorted(hosts.items())),),
+            remedy="Machines of one kind differ by some percent. Where cells are compared with each other, measure "
+            "them on one.",
+        )
+
+
+def _dirty(content: Content) -> Iterator[Concern]:
+    cells = [key for key in content.measured if content.provenance[key].dirty]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"{counted(cells)} {were(cells)} measured with changes that no commit holds: {named(cells)}",
+            remedy="Nobody can get that code again. Commit the changes, and measure again:",
+            command=measure_command(content, cells, "force=true"),
+        )
+
+
+def _unknown_code(content: Content) -> Iterator[Concern]:
+    cells = [key for key in content.measured if content.provenance[key].commit is None]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"The commit that {counted(cells)} {were(cells)} measured with is not known",
+            remedy="Run launch.py from a checkout to have it recorded; the version of sailor-exp stands under "
+            "provenance.",
+        )
+
+
+LOOKS: tuple[Callable[[Content], Iterator[Concern]], ...] = (
+    _throttled,
+    _neighbours,
+    _mixed,
+    _hosts,
+    _dirty,
+    _unknown_code,
+)

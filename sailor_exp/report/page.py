@@ -1,0 +1,51 @@
+"""The page: one HTML file that holds its style and its charts, and asks for nothing."""
+
+from importlib import resources
+from xml.etree import ElementTree as ET
+
+from sailor_exp.report.accuracy import accuracy
+from sailor_exp.report.concerns import concerns_of
+from sailor_exp.report.content import Content
+from sailor_exp.report.markup import tag, written
+from sailor_exp.report.origin import provenance, reading
+from sailor_exp.report.overview import concerns, grid, header, tiles
+from sailor_exp.report.space import memory
+from sailor_exp.report.times import scaling, times
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a browser may load for the page: nothing. It holds even if something in it should ask."""
+
+
+def page(content: Content, *, error_limit: float | None = None) -> bytes:
+    """Return the report as HTML in UTF-8; the same content gives the same bytes.
+
+    error_limit: relative error above which a prediction is told among what to be careful with.
+    """
+    sections = _sections(content, error_limit)
+    body = tag("body", header(content), tiles(content), _contents(sections), tag("main", sections), reading())
+    return f"<!DOCTYPE html>\n{written(tag('html', _head(content), body, lang='en'))}\n".encode()
+
+
+def _sections(content: Content, error_limit: float | None) -> list[ET.Element]:
+    found = [grid(content), concerns(concerns_of(content, error_limit=error_limit))]
+    if content.measured:
+        found += [part for part in (times(content), scaling(content), memory(content)) if part is not None]
+        found.append(accuracy(content, error_limit=error_limit))
+    return [*found, provenance(content)]
+
+
+def _contents(sections: list[ET.Element]) -> ET.Element:
+    links = [tag("a", section[0].text, href=f"#{section.get('id')}") for section in sections]
+    return tag("nav", links, aria_label="sections")
+
+
+def _head(content: Content) -> ET.Element:
+    return tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", f"{content.title}: what training a layer costs"),
+        tag("style", resources.files("sailor_exp.report").joinpath("style.css").read_text()),
+    )
