@@ -20,30 +20,34 @@ class Silent:
         pass
 
 
+class Machines:
+    """Forked ranks are spoilt, fresh ones fail for a reason of their own."""
+
+    log_tag = "test"
+
+    def __init__(self):
+        self.contexts = []
+
+    def run(self, context, cells, logs, hear):
+        self.contexts.append(context if context == "forked" else context.get_start_method())
+        return GroupEnd(death=SPOILT if context == "forked" else FAILING, rank=0)
+
+
 @pytest.fixture
-def contexts(monkeypatch):
-    """Start methods of the groups of a sweep; forked ranks are spoilt, fresh ones fail for a reason of their own."""
-    used = []
-
-    class Group:
-        def __init__(self, context, size, **_):
-            used.append(context)
-
-        def run(self, target, task):
-            return GroupEnd(death=SPOILT if used[-1] == "forked" else FAILING, rank=0)
-
-    monkeypatch.setattr(sweep, "RankGroup", Group)
+def machines(monkeypatch):
     monkeypatch.setattr(sweep, "server", lambda device: "forked")
-    return used
+    return Machines()
 
 
-def test_ranks_that_a_fork_spoils_are_started_afresh_and_so_are_all_after_them(contexts, tmp_path):
+def test_ranks_that_a_fork_spoils_are_started_afresh_and_so_are_all_after_them(machines, tmp_path):
     cells = [cell("tp=1", f"mbs={mbs}", f"profile_dir={tmp_path}") for mbs in (1, 2)]
     with pytest.warns(UserWarning, match="a library called CUDA"):
-        results = sweep.run(cells, Silent())
+        results = sweep.run(cells, Silent(), machines)
     assert [result.record.outcome for result in results] == [Outcome.failed] * 2
-    assert [context if context == "forked" else context.get_start_method() for context in contexts] == [
-        "forked",
-        "spawn",
-        "spawn",
-    ]
+    assert machines.contexts == ["forked", "spawn", "spawn"]
+
+
+def test_so_are_those_of_a_machine_that_makes_no_record(machines, tmp_path):
+    sweep.assist([cell("profile=network", "ranks=2", "nodes=2", f"profile_dir={tmp_path}")], machines)
+    assert machines.contexts == ["forked", "spawn"]
+    assert not list(tmp_path.iterdir())
