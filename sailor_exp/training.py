@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from sailor_exp.config import Cell
@@ -201,11 +202,11 @@ def _groups_made_once() -> Iterator[None]:
 
     new_group = deepspeed.comm.new_group
 
-    def made_once(ranks: Iterable[int]) -> Any:
-        key = tuple(ranks)
+    def made_once(ranks: Sequence[int]) -> Any:
+        key = (torch.distributed.group.WORLD, *ranks)
         if key not in _GROUPS:
             with without_limit():
-                _GROUPS[key] = new_group(list(key))
+                _GROUPS[key] = new_group(list(ranks))
         return _GROUPS[key]
 
     deepspeed.comm.new_group = made_once
@@ -215,8 +216,8 @@ def _groups_made_once() -> Iterator[None]:
         deepspeed.comm.new_group = new_group
 
 
-_GROUPS: dict[tuple[int, ...], Any] = {}
-"""Process groups of this process that DeepSpeed has asked for, by ranks."""
+_GROUPS: dict[tuple[Any, ...], Any] = {}
+"""Process groups that DeepSpeed has asked for, by the group of all and their ranks in it."""
 
 
 @contextmanager

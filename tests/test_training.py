@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from sailor_exp.config import Device
+from sailor_exp.errors import UpdateSkippedError
+from sailor_exp.model import batch_of
 from sailor_exp.ranks import RankGroup, server
+from sailor_exp.training import training_of
+from tests.cells import cell
 from tests.training_ranks import Asked, Told, path_of, train
 
 SMALL = (
@@ -55,3 +59,12 @@ def test_a_pipeline_trains_as_the_whole_model_does(tmp_path, tp, pp, overrides, 
     for told in stages:
         assert told.phases.count("forward") == told.phases.count("backward") == 3
         assert told.phases[-4:] == ["reduce gradients", "reduce gradients", "update", "mean loss"]
+
+
+def test_a_step_whose_update_deepspeed_skips_is_no_step(alone):
+    asked, device = cell("profile=galvatron", *SMALL[1:5], "precision=bf16"), torch.device("cpu")
+    training = training_of(asked, device)
+    with torch.no_grad():
+        next(training.parts[1].parameters()).fill_(float("inf"))
+    with pytest.raises(UpdateSkippedError):
+        training.step([batch_of(asked, device)])
