@@ -2,10 +2,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint bench slurm-up slurm-down clean
+.PHONY: demo demo-all test check lint bench slurm-up slurm-down clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch.py -m tp=1,2 mbs=1,2,4
+
+demo-all: $(VENV)/installed
+	$(BIN)/python launch.py -m vm=2 tp=1,2 mbs=1,2
+	$(BIN)/python launch.py -m vm=2 profile=varuna tp=2 mbs=1,2
+	$(BIN)/python launch.py -m vm=2 profile=oobleck tp=1,2
+	$(BIN)/python launch.py -m vm=2 profile=galvatron pp=1,2 tp=1,2
+	$(BIN)/python launch.py -m vm=2 profile=overlap
+	$(BIN)/python launch.py -m vm=2 profile=network nodes=1,2 profile.most_bytes=16777216 sampling.budget_s=2
+	$(BIN)/python gather.py -m exporter=sailor,network
+	$(BIN)/python gather.py -m vm=2 exporter=amp,varuna,piper,metis,galvatron,oobleck report=true
 
 test: $(VENV)/installed
 	$(BIN)/pytest

@@ -6,6 +6,7 @@ failed or timed out. 2: the command was wrong, and nothing was started. 130: int
 
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells.append(cell_from(config))
         return faults(cells[-1])
 
+    warnings.showwarning = _show_warning
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=judged))
@@ -90,6 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on from what was measured", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Tell a warning as a message to a user, without the line of code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ def test_the_model_that_the_readme_adds_is_one_that_can_be_measured():
     assert asked.model.num_query_groups == 12
 
 
-@pytest.mark.parametrize("group", ["model", "gpu", "vm"])
+@pytest.mark.parametrize("group", ["model", "gpu", "vm", "profile"])
 def test_the_readme_names_every_choice_of_a_group(group):
     (row,) = [line for line in README.splitlines() if line.startswith(f"| `{group}` |")]
     named = re.findall(r"`([^`]+)`", row.split("|")[2])
@@ -46,3 +46,10 @@ def test_every_target_that_the_readme_names_is_in_the_makefile():
 def test_the_lock_names_no_build_and_no_place():
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9a-z.]*( ; python_version .*)?", line)
+
+
+def test_the_demonstration_of_everything_runs_what_the_readme_says():
+    """`make demo-all` is run by CI, so the commands of that section are."""
+    (section,) = re.findall(r"as `make demo-all` does it:\n\n```\n(.*?)```", README, re.DOTALL)
+    recipe = re.search(r"^demo-all:.*?\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert section.splitlines() == [line.replace("\t$(BIN)/", "") for line in recipe[1].splitlines()]
