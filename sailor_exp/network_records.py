@@ -12,6 +12,8 @@ from sailor_exp.network_samples import bandwidths as bandwidths_of
 from sailor_exp.record import Outcome, Record
 from sailor_exp.units import readable_bytes
 
+_READ_BYTES = 256 * 2**20
+"""The largest message that an exporter asks a fit about (export/galvatron.py)."""
 _SCOPES = {Operation.ring: "intra", Operation.pairs: "inter"}
 
 
@@ -93,13 +95,20 @@ def _without_number(made: Record) -> str:
 
 def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
     for link in links:
-        fit, least = link.fitted.fit, link.fitted.points[0].size_bytes
+        fit = link.fitted.fit
+        least, largest = (point.size_bytes for point in (link.fitted.points[0], link.fitted.points[-1]))
         if link.kind == "loopback":
             yield f"the {fit.name} is of a loopback: this machine's memory, and no network's"
         if fit.least_bytes > least:
             yield (
-                f"by the {fit.name} a message of less than {readable_bytes(int(fit.least_bytes))} takes longer than "
-                f"one of that size, down to {readable_bytes(least)}; our exporters count it as one of that size"
+                f"by the {fit.name} a message of less than {readable_bytes(int(min(fit.least_bytes, largest)))} takes "
+                f"longer than one of that size, down to {readable_bytes(least)}; our exporters count it as one of "
+                f"{readable_bytes(int(fit.least_bytes))}"
+            )
+        if largest < _READ_BYTES:
+            yield (
+                f"the {fit.name} was measured up to {readable_bytes(largest)}, and what it gives beyond is a guess: "
+                f"Galvatron's profile takes messages of up to {readable_bytes(_READ_BYTES)} (profile.most_bytes)"
             )
         unsure = [point for point in link.fitted.points if not point.converged]
         if unsure:

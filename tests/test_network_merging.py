@@ -148,6 +148,20 @@ def test_an_empty_network_directory_names_the_commands(tmp_path):
     assert not (tmp_path / "outputs/export").exists()
 
 
+def test_a_fit_that_planners_ask_beyond_what_was_measured_is_warned_of(tmp_path):
+    long = [2**power for power in range(16, 29)]
+    write_records(
+        tmp_path,
+        link_record(network_cell(ranks=2), rate(1.0)),
+        link_record(network_cell(ranks=4), rate(1.0), sizes=long),
+    )
+    (warning,) = read(tmp_path, "CPU").warnings
+    assert warning.startswith(
+        "the intra fit of CPU for 2 ranks was measured up to 16.0 MiB, and what it gives beyond is a"
+    )
+    assert "up to 256 MiB (profile.most_bytes)" in warning
+
+
 def test_too_few_sizes_are_told_with_what_to_do(tmp_path):
     write_records(tmp_path, link_record(network_cell(), rate(1.0), sizes=[2**16, 2**17]))
     found = read(tmp_path, "CPU")
