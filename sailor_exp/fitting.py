@@ -3,11 +3,13 @@
 With x = log2(bytes / 1e6) the bandwidth is a x^2 + b x + c in units of 1e9 bytes/s (eth-easl/sailor, sailor/profiling/
 networking/fit_func.py, which is numpy.polyfit of degree 2). An unconstrained parabola may turn negative inside the
 range that it was fitted to, as the published A100-40 `intra` does below 0.21 MB, and a reader then computes negative
-times. Here it is the best parabola among those that stay above a floor everywhere between the least and the largest
-size. Best is what makes the sum over the sizes of r + 1/r least, r being fitted over measured: twice as much and half
-as much count alike, at every size. (Squares of relative errors would not do: a fit of nearly nothing is off by 1 at
-most, one of far too much without bound, so that a single slow size drags all others down.) As a function of the
-coefficients the sum is convex, so there is one best parabola.
+times. Here it is the best parabola among those that stay above a floor, from the least size to the largest one or to
+what planners ask for, whichever is larger.
+
+Best is what makes the sum over the sizes of r + 1/r least, r being fitted over measured: twice as much and half as much
+count alike, at every size. (Squares of relative errors would not do: a fit of nearly nothing is off by 1 at most, one
+of far too much without bound, so that a single slow size drags all others down.) As a function of the coefficients the
+sum is convex, so there is one best parabola.
 """
 
 import math
@@ -22,8 +24,10 @@ from sailor_exp.network_fit import Fit
 from sailor_exp.network_samples import Bandwidth
 
 LEAST_SIZES = 3
+ASKED_BYTES = 256 * 2**20
+"""The largest message that an exporter asks a fit about (export/galvatron.py): a fit is positive up to there, too."""
 FLOOR = 0.5
-"""Of the least bandwidth measured: a fit is nowhere in the measured range below that."""
+"""Of the least bandwidth measured: a fit is nowhere below that, from the least size measured to the largest asked."""
 
 _TURNS = 200
 _ITERATIONS, _HALVINGS = 200, 40
@@ -83,7 +87,8 @@ def fit_link(name: str, points: Sequence[Bandwidth]) -> FittedLink:
         raise TooFewSizesError(name, sizes=sizes, needed=LEAST_SIZES)
     x = np.log2(np.array([point.size_bytes for point in points], dtype=np.float64) / 1e6)
     y = np.array([point.gigabytes_per_s for point in points], dtype=np.float64)
-    (a, b, c), constrained = parabola(x, y, floor=FLOOR * float(y.min()))
+    reach = max(math.log2(ASKED_BYTES / 1e6), float(x.max()))
+    (a, b, c), constrained = parabola(x, y, floor=FLOOR * float(y.min()), high=reach)
     return FittedLink(
         fit=Fit(name=name, a=a, b=b, c=c),
         points=tuple(sorted(points, key=lambda point: point.size_bytes)),
@@ -91,13 +96,13 @@ def fit_link(name: str, points: Sequence[Bandwidth]) -> FittedLink:
     )
 
 
-def parabola(x: Array, y: Array, *, floor: float) -> tuple[Coefficients, bool]:
-    """Return the best coefficients that stay at or above `floor` from min(x) to max(x), and whether it holds them.
+def parabola(x: Array, y: Array, *, floor: float, high: float) -> tuple[Coefficients, bool]:
+    """Return the best coefficients that stay at or above `floor` from min(x) to `high`, and whether it holds them.
 
     What is minimised and the set of such parabolas are convex, so the best one either needs no floor or touches it:
     at one end, at both, or inside, where it turns. For the last one the turning point is searched for.
     """
-    low, high = float(x.min()), float(x.max())
+    low = float(x.min())
     a, b, c = _weights([x**2, x, np.ones_like(x)], y, np.zeros_like(y), [0.0, 0.0, float(y.mean())])
     if _lowest((a, b, c), low, high) >= floor:
         return (a, b, c), False

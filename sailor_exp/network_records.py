@@ -6,14 +6,12 @@ from pathlib import Path
 
 from sailor_exp import record
 from sailor_exp.errors import TooFewSizesError
-from sailor_exp.fitting import FittedLink, fit_link
+from sailor_exp.fitting import ASKED_BYTES, FittedLink, fit_link
 from sailor_exp.network_samples import NetworkMeasurement, Operation, OverlapMeasurement, Series, Slowdown, slowdown
 from sailor_exp.network_samples import bandwidths as bandwidths_of
 from sailor_exp.record import Outcome, Record
 from sailor_exp.units import readable_bytes
 
-_READ_BYTES = 256 * 2**20
-"""The largest message that an exporter asks a fit about (export/galvatron.py)."""
 _SCOPES = {Operation.ring: "intra", Operation.pairs: "inter"}
 
 
@@ -105,10 +103,10 @@ def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
                 f"longer than one of that size, down to {readable_bytes(least)}; our exporters count it as one of "
                 f"{readable_bytes(int(fit.least_bytes))}"
             )
-        if largest < _READ_BYTES:
+        if largest < ASKED_BYTES:
             yield (
                 f"the {fit.name} was measured up to {readable_bytes(largest)}, and what it gives beyond is a guess: "
-                f"Galvatron's profile takes messages of up to {readable_bytes(_READ_BYTES)} (profile.most_bytes)"
+                f"Galvatron's profile takes messages of up to {readable_bytes(ASKED_BYTES)} (profile.most_bytes)"
             )
         unsure = [point for point in link.fitted.points if not point.converged]
         if unsure:

@@ -63,7 +63,7 @@ def test_no_other_parabola_above_the_floor_is_nearer(shape):
     y = SHAPES[shape](x) * random.uniform(0.9, 1.1, 15)
     inside = np.linspace(x.min(), x.max(), 2001)
     floor = 1.5 * float(y.min())
-    best, constrained = parabola(x, y, floor=floor)
+    best, constrained = parabola(x, y, floor=floor, high=float(x.max()))
     assert constrained
     assert np.polyval(best, inside).min() == pytest.approx(floor, abs=1e-3)
 
@@ -71,6 +71,14 @@ def test_no_other_parabola_above_the_floor_is_nearer(shape):
     feasible = [other for other in others if np.polyval(other, inside).min() >= floor]
     assert len(feasible) > 20
     assert min(disagreement(other, x, y) for other in feasible) >= disagreement(best, x, y) - 1e-4
+
+
+def test_a_link_that_was_measured_up_to_1_mib_and_falls_is_positive_up_to_what_planners_ask():
+    """GB/s that fall by one a doubling from 6: a line would be at 0 before 8 MiB."""
+    few = [2**power for power in range(16, 21)]
+    fitted = fit_link("link", points(lambda size: 6.0 - np.log2(size / 2**16), few))
+    assert fitted.constrained
+    assert min(fitted.fit.gigabytes_per_s(2**power) for power in range(16, 29)) >= FLOOR * 2.0 - 1e-6
 
 
 def test_one_slow_size_does_not_drag_the_others_down():
