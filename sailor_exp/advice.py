@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from sailor_exp.config import Device, GatherConfig
 
+_MICROBATCHES = (1, 2, 4, 8)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
@@ -32,7 +34,13 @@ class Advice:
             return self._gathered(self.overlap())
         if name == "network":
             return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
-        return f"python launch.py profile={name} {self._cell} vm={self.vm}"
+        axes = {
+            "varuna": f"tp={self.vm} mbs={_list(_MICROBATCHES)}",
+            "oobleck": f"tp={_list(self._powers(1))}",
+            "galvatron": f"pp=1,2 tp={_list(self._powers(1))}",
+        }[name]
+        command = f"python launch.py -m profile={name} {self._cell} vm={self.vm} {axes}"
+        return " ".join([command, *self.measured_with])
 
     def fit(self, scope: str) -> str:
         """Return the command that puts a scope into the network file."""

@@ -23,7 +23,14 @@ def test_network_and_overlap_are_measured_of_a_gpu_and_gathered_by_it() -> None:
     assert advice.fit("inter") == inter + gathered
     assert advice.profile("overlap") == overlap + gathered
     assert advice.links() == [inter, intra, overlap]
-    assert advice.profile("varuna") == "python launch.py profile=varuna model=gpt-tiny gpu=a100-40 vm=4"
+
+
+def test_extra_measurements_are_advised_with_the_cells_that_their_reader_needs() -> None:
+    advice = advice_of(gather_config("precision=bf16"))
+    command = "python launch.py -m profile={} model=gpt-tiny gpu=cpu vm=4 {} precision=bf16"
+    assert advice.profile("varuna") == command.format("varuna", "tp=4 mbs=1,2,4,8")
+    assert advice.profile("oobleck") == command.format("oobleck", "tp=1,2,4")
+    assert advice.profile("galvatron") == command.format("galvatron", "pp=1,2 tp=1,2,4")
 
 
 def test_a_cpu_stands_for_two_machines_and_one_gpu_has_nothing_inside() -> None:
