@@ -51,6 +51,7 @@ class PartSeconds:
     backward_s: list[float]
     update_s: list[float]
     overhead_s: list[float]
+    accumulate_s: list[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
