@@ -1,0 +1,199 @@
+"""What the costs of the parts say of a real training iteration. A sum, a schedule, and no fitted constant.
+
+One stage (pp 1), M microbatches, parts p of the model:
+
+    forward  = M * sum(forward_p)
+    backward = M * sum(backward_p) + (M - 1) * sum(accumulate_p)
+    update   = sum(update_p) + overhead
+    total    = forward + backward + update
+
+The first microbatch's gradients become `.grad`, every later one is added to it. DeepSpeed's step costs its overhead
+once. The gradient exchange between data parallel ranks is not in it: a planner adds that by itself.
+
+More stages: each stage s runs its microbatches one forward, one backward in turn (1F1B), after min(M, pp - s) forwards
+to fill the pipeline; a forward waits for that of the stage before, a backward for that of the stage after; the update
+follows a stage's last backward. Transfers between stages are not in it. Source of the schedule: Narayanan et al.,
+Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM (2021), section 2.2;
+deepspeed/runtime/pipe/schedule.py, TrainSchedule, runs the same order.
+
+Memory of a stage: what lasts, and the highest moment of
+    forward of p:   gradients if M > 1, activations kept so far, p's input, the highest that p's forward adds;
+    backward of p:  gradients of the parts after p (all if M > 1), activations kept up to p, the gradient of p's output,
+                    the highest that p's backward adds;
+    exchange:       gradients twice: DeepSpeed copies them into one buffer, with one data parallel rank, too;
+    update:         gradients, and the highest that an update adds.
+With more stages a stage keeps the activations of min(M, pp - s) microbatches.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sailor_exp.config import ModelConfig, Optimizer, Precision
+from sailor_exp.layers import kinds_by_layer_id
+from sailor_exp.stages import stage_layer_ids
+from sailor_exp.step_costs import StepCost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """Seconds of one training iteration.
+
+    forward_s, backward_s: of all microbatches on all stages together. update_s: of the slowest stage. total_s: from
+    the first forward to the last update; with one stage the sum of the others.
+    """
+
+    total_s: float
+    forward_s: float
+    backward_s: float
+    update_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindBytes:
+    """Bytes of one kind of part on one rank, for one microbatch; peaks above what was allocated before the phase."""
+
+    params_floats: int
+    params_bytes: int
+    act_output_bytes: int
+    act_mem_bytes: int
+    peak_forward_bytes: int
+    peak_backward_bytes: int
+    peak_update_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Seconds of one microbatch on one stage, and of its update."""
+
+    forward_s: float
+    backward_s: float
+    accumulate_s: float
+    update_s: float
+
+    def backward_of(self, microbatch: int) -> float:
+        return self.backward_s + (self.accumulate_s if microbatch > 0 else 0.0)
+
+
+def stage_kinds(model: ModelConfig, pp: int) -> list[list[str]]:
+    """Kinds of the parts on each stage, in the order of the model: shape (pp,)."""
+    kinds = kinds_by_layer_id(model)
+    return [[kinds[str(layer)] for layer in layers] for layers in stage_layer_ids(model, pp)]
+
+
+def iteration(stages: Sequence[Sequence[str]], costs: Sequence[StepCost], num_microbatches: int) -> Iteration:
+    """Predict one iteration.
+
+    stages: kinds of the parts on each stage. costs: of the parts, as measured where each stage runs; shape (pp,).
+    """
+    found = [_stage(kinds, cost) for kinds, cost in zip(stages, costs, strict=True)]
+    ends_s = pipeline_ends(found, num_microbatches)
+    return Iteration(
+        total_s=max(end_s + stage.update_s for end_s, stage in zip(ends_s, found, strict=True)),
+        forward_s=num_microbatches * sum(stage.forward_s for stage in found),
+        backward_s=sum(stage.backward_of(number) for stage in found for number in range(num_microbatches)),
+        update_s=max(stage.update_s for stage in found),
+    )
+
+
+def _stage(kinds: Sequence[str], cost: StepCost) -> _Stage:
+    parts = [cost.kinds[kind] for kind in kinds]
+    return _Stage(
+        forward_s=sum(part.forward_s for part in parts),
+        backward_s=sum(part.backward_s for part in parts),
+        accumulate_s=sum(part.accumulate_s or 0.0 for part in parts),
+        update_s=sum(part.update_s for part in parts) + cost.overhead_s,
+    )
+
+
+def pipeline_ends(stages: Sequence[_Stage], num_microbatches: int) -> list[float]:
+    """When each stage is done with its last backward, in seconds from the first forward: shape (pp,)."""
+    free_s = [0.0] * len(stages)
+    done_s: dict[tuple[int, bool, int], float] = {}
+    for number, forward, microbatch in _schedule(len(stages), num_microbatches):
+        stage = stages[number]
+        took_s = stage.forward_s if forward else stage.backward_of(microbatch)
+        awaited = (number - 1 if forward else number + 1, forward, microbatch)
+        free_s[number] = max(free_s[number], done_s.get(awaited, 0.0)) + took_s
+        done_s[number, forward, microbatch] = free_s[number]
+    return free_s
+
+
+def _schedule(pp: int, num_microbatches: int) -> list[tuple[int, bool, int]]:
+    """Stage, whether it is a forward, and microbatch, in an order in which nothing comes before what it waits for.
+
+    DeepSpeed's clock: stage s runs the forward of microbatch m at tick 2m + s, its backward at 2m + 2pp - 1 - s.
+    """
+    ticks = [
+        (2 * microbatch + (stage if forward else 2 * pp - 1 - stage), stage, forward, microbatch)
+        for stage in range(pp)
+        for forward in (True, False)
+        for microbatch in range(num_microbatches)
+    ]
+    return [(stage, forward, microbatch) for _, stage, forward, microbatch in sorted(ticks)]
+
+
+_STATES_BYTES = {Optimizer.adam: 8, Optimizer.sgd: 0}
+_PARAMETER_BYTES = {Precision.fp32: 4, Precision.bf16: 2}
+_MASTER_BYTES = {Precision.fp32: 0, Precision.bf16: 4}
+_LASTING_GRADIENT_BYTES = {Precision.fp32: 0, Precision.bf16: 4}
+_GRADIENT_BYTES = 4
+
+
+def lasting_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
+    """Bytes that a parameter holds between steps: itself, master copy, fp32 gradient in bf16, Adam's two moments.
+
+    In fp32 DeepSpeed drops the gradients after a step; SGD is without momentum.
+    """
+    return (
+        _PARAMETER_BYTES[precision]
+        + _MASTER_BYTES[precision]
+        + _LASTING_GRADIENT_BYTES[precision]
+        + _STATES_BYTES[optimizer]
+    )
+
+
+def peak_bytes(
+    stages: Sequence[Sequence[str]],
+    kinds: Mapping[str, KindBytes],
+    num_microbatches: int,
+    precision: Precision,
+    optimizer: Optimizer,
+) -> int:
+    """Predict the highest bytes of a rank over one iteration; of the stages the largest.
+
+    stages: kinds of the parts on each stage.
+    """
+    return max(
+        max(
+            _moments(
+                [kinds[kind] for kind in parts],
+                in_flight=min(num_microbatches, len(stages) - number),
+                accumulates=num_microbatches > 1,
+                dropped_gradients=precision is Precision.fp32,
+            )
+        )
+        + sum(kinds[kind].params_floats for kind in parts) * lasting_bytes_per_parameter(precision, optimizer)
+        for number, parts in enumerate(stages)
+    )
+
+
+def _moments(
+    parts: Sequence[KindBytes], *, in_flight: int, accumulates: bool, dropped_gradients: bool
+) -> Iterator[int]:
+    """Bytes of a stage above what lasts, at the highest moment of each phase of each part.
+
+    in_flight: microbatches whose activations are kept at once. dropped_gradients: whether they are no part of what
+    lasts, but come with the backward and go with the update.
+    """
+    gradients = [part.params_bytes if dropped_gradients else 0 for part in parts]
+    kept = [part.act_mem_bytes for part in parts]
+    there = (in_flight - 1) * sum(kept)
+    for index, part in enumerate(parts):
+        before = sum(gradients) if accumulates else 0
+        entered = parts[index - 1].act_output_bytes if index > 0 else 0
+        yield there + before + sum(kept[:index]) + entered + part.peak_forward_bytes
+        before = sum(gradients) if accumulates else sum(gradients[index + 1 :])
+        gradient_of_output = part.act_output_bytes if index < len(parts) - 1 else 0
+        yield there + before + sum(kept[: index + 1]) + gradient_of_output + part.peak_backward_bytes
+        yield sum(gradients) + part.peak_update_bytes
+    yield sum(gradients) + _GRADIENT_BYTES * sum(part.params_floats for part in parts)
