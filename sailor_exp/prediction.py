@@ -22,11 +22,11 @@ Memory of a stage: what lasts, and the highest moment of
                     the highest that p's backward adds;
     exchange:       gradients twice: DeepSpeed copies them into one buffer, with one data parallel rank, too;
     update:         gradients, and the highest that an update adds.
-With more stages a stage keeps the activations of min(M, pp - s) microbatches.
+With more stages a stage keeps the activations of min(M, pp - s) microbatches, and the last one the logits of two.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sailor_exp.config import ModelConfig, Optimizer, Precision
 from sailor_exp.layers import kinds_by_layer_id
@@ -163,37 +163,70 @@ def peak_bytes(
 
     stages: kinds of the parts on each stage.
     """
-    return max(
-        max(
-            _moments(
-                [kinds[kind] for kind in parts],
-                in_flight=min(num_microbatches, len(stages) - number),
-                accumulates=num_microbatches > 1,
-                dropped_gradients=precision is Precision.fp32,
-            )
+    per_parameter = lasting_bytes_per_parameter(precision, optimizer)
+    peaks = []
+    for number, names in enumerate(stages):
+        parts = [kinds[name] for name in names]
+        stay = _Residence(
+            num_microbatches=num_microbatches,
+            in_flight=min(num_microbatches, len(stages) - number),
+            logits_bytes=parts[-1].act_output_bytes if number == len(stages) - 1 > 0 else 0,
         )
-        + sum(kinds[kind].params_floats for kind in parts) * lasting_bytes_per_parameter(precision, optimizer)
-        for number, parts in enumerate(stages)
-    )
+        dropped = precision is Precision.fp32
+        highest = max(moment for case in stay.cases() for moment in _moments(parts, case, dropped_gradients=dropped))
+        peaks.append(per_parameter * sum(part.params_floats for part in parts) + highest)
+    return max(peaks)
 
 
-def _moments(
-    parts: Sequence[KindBytes], *, in_flight: int, accumulates: bool, dropped_gradients: bool
-) -> Iterator[int]:
+@dataclass(frozen=True, kw_only=True)
+class _Residence:
+    """What stays beside the parts of a stage while its microbatches come and go.
+
+    in_flight: microbatches whose activations are kept at once. accumulates: whether gradients of all parts are there
+    before a backward: after the first one, whose microbatch is then no longer in flight. logits_bytes: on the last of
+    several stages, where DeepSpeed keeps the logits of two microbatches, each until the one after next replaces them.
+    Source: deepspeed/runtime/pipe/engine.py, pipe_buffers["outputs"].
+    """
+
+    num_microbatches: int
+    in_flight: int
+    logits_bytes: int
+    accumulates: bool = False
+
+    def cases(self) -> Iterator["_Residence"]:
+        """The first backward, and one after it if there is one."""
+        yield self
+        if self.num_microbatches > 1:
+            yield replace(self, in_flight=min(self.in_flight, self.num_microbatches - 1), accumulates=True)
+
+    @property
+    def logits_in_forward(self) -> int:
+        return self.logits_bytes * min(self.num_microbatches - 1, 2)
+
+    @property
+    def logits_before(self) -> int:
+        return self.logits_bytes * min(self.num_microbatches - 1, 1)
+
+    @property
+    def logits_after(self) -> int:
+        return self.logits_bytes * min(self.num_microbatches, 2)
+
+
+def _moments(parts: Sequence[KindBytes], stay: _Residence, *, dropped_gradients: bool) -> Iterator[int]:
     """Bytes of a stage above what lasts, at the highest moment of each phase of each part.
 
-    in_flight: microbatches whose activations are kept at once. dropped_gradients: whether they are no part of what
-    lasts, but come with the backward and go with the update.
+    dropped_gradients: whether they come with the backward and go with the update, instead of lasting.
     """
     gradients = [part.params_bytes if dropped_gradients else 0 for part in parts]
     kept = [part.act_mem_bytes for part in parts]
-    there = (in_flight - 1) * sum(kept)
+    there = (stay.in_flight - 1) * sum(kept)
     for index, part in enumerate(parts):
-        before = sum(gradients) if accumulates else 0
+        last = index == len(parts) - 1
+        before = sum(gradients) if stay.accumulates else 0
         entered = parts[index - 1].act_output_bytes if index > 0 else 0
-        yield there + before + sum(kept[:index]) + entered + part.peak_forward_bytes
-        before = sum(gradients) if accumulates else sum(gradients[index + 1 :])
-        gradient_of_output = part.act_output_bytes if index < len(parts) - 1 else 0
-        yield there + before + sum(kept[: index + 1]) + gradient_of_output + part.peak_backward_bytes
-        yield sum(gradients) + part.peak_update_bytes
-    yield sum(gradients) + _GRADIENT_BYTES * sum(part.params_floats for part in parts)
+        yield there + before + stay.logits_in_forward + sum(kept[:index]) + entered + part.peak_forward_bytes
+        before = sum(gradients) if stay.accumulates else sum(gradients[index + 1 :])
+        before += stay.logits_before if last else stay.logits_after + part.act_output_bytes
+        yield there + before + sum(kept[: index + 1]) + part.peak_backward_bytes
+        yield sum(gradients) + stay.logits_after + part.peak_update_bytes
+    yield sum(gradients) + stay.logits_after + _GRADIENT_BYTES * sum(part.params_floats for part in parts)

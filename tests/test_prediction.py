@@ -1,5 +1,7 @@
 """Predictions of iterations whose numbers are counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from sailor_exp.config import Optimizer, Precision
@@ -108,8 +110,30 @@ def test_many_activations_peak_in_the_backward_of_the_head():
 
 def test_a_stage_keeps_the_activations_of_the_microbatches_on_their_way():
     first_stage = 3 * 12 + 3 * 4 + 2 * 1000 + 500
-    second_stage = 3 * 12 + 3 * 4 + 1400 + 700
+    second_stage = 3 * 12 + 3 * 4 + 1400 + 10 + 700
     assert adam_peak(ACTIVE, TWO_STAGES, 4) == max(first_stage, second_stage)
+
+
+def test_gradients_come_with_the_first_backward_when_its_microbatch_goes():
+    """Two microbatches on two stages: the first stage holds both, then the gradients and one."""
+    states, kept = 3 * 12, 1000
+    assert adam_peak(ACTIVE, TWO_STAGES, 2) == states + 2 * kept + 500
+    nothing = part_bytes(1, kept=0, forward=0, backward=0)
+    heavy = {
+        "embedding": nothing,
+        "layer": replace(ACTIVE["layer"], params_bytes=4000, act_output_bytes=0),
+        "head": replace(nothing, act_output_bytes=0),
+    }
+    assert adam_peak(heavy, TWO_STAGES, 2) == states + kept + 4004 + 500
+
+
+def test_the_last_of_several_stages_keeps_logits_until_the_one_after_next():
+    wide = {**ACTIVE, "head": replace(ACTIVE["head"], act_output_bytes=5000)}
+    kept_at_rest = 3 * 12 + 1000 + 10 + 500
+    assert adam_peak(wide, TWO_STAGES, 1) == kept_at_rest + 4 + 5000
+    assert adam_peak(wide, TWO_STAGES, 2) == kept_at_rest + 3 * 4 + 2 * 5000
+    assert adam_peak(wide, TWO_STAGES, 3) == 3 * 12 + 3 * 4 + 1000 + 10 + 600 + 2 * 5000
+    assert adam_peak(wide, ONE_STAGE, 3) == adam_peak(ACTIVE, ONE_STAGE, 3)
 
 
 def test_many_parameters_peak_where_gradients_are_exchanged():

@@ -113,6 +113,9 @@ class _FullSteps:
 
     def _observed(self, entering: Entering) -> None:
         self._voice.entering("watching memory of the full model")
+        # The CPU's meter does not see the release of what is there already: the step allocates its buffers anew.
+        self._training.drop_buffers()
+        forget_the_past(self._device)
         lasting = footprint(self._training.lasting_tensors()).bytes
         with without_limit():
             meter = peak_meter(self._device, lasting, apart_bytes=allocated_bytes(self._device) - lasting)
