@@ -116,7 +116,7 @@ class _Run:
 
     def _do(self, job: GatherConfig) -> list[str]:
         if job.exporter.name == _SAILOR:
-            return _gather(job)
+            return [*_gather(job), *(_check(job) if job.check else [])]
         if job.exporter.name == _NETWORK:
             return _gather_network(job)
         if job.exporter.name in _TABLES:
@@ -227,6 +227,21 @@ def _gather_network(job: GatherConfig) -> list[str]:
     for path in written:
         print(f"wrote {path}")
     return list(found.lacking)
+
+
+def _check(job: GatherConfig) -> list[str]:
+    """Hold the records against training steps, print and write the table; returns what is too far off."""
+    from sailor_exp import checking
+
+    cells = list(checking.checked_cells(job))
+    if not cells:
+        command = advice_of(job).profile("check")
+        return [f"check=true: no training steps were measured in {job.profile_dir}/. Measure with `{command}`"]
+    print(checking.as_text(cells, job.check_limit))
+    path = Path(job.export_root) / "checks" / job.model.name / f"{job.gpu.name}.csv"
+    storage.write_whole(path, checking.as_csv(cells, job.check_limit))
+    print(f"wrote {path}")
+    return checking.complaints(cells, job.check_limit)
 
 
 def _write_table(job: GatherConfig) -> None:

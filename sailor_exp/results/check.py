@@ -1,6 +1,6 @@
 """Results of `profile=check`: what the parts predict of a real training step, and what that takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ class CheckResults(Profile):
 
     def content(self, cell: Cell, ranks: Sequence[CheckSeconds]) -> dict[str, Any]:
         measured = _measurement(cell, ranks)
-        before = earlier_record(identity_of(cell), Path(cell.profile_dir))
+        made = (each for _, each in records.read_all(Path(cell.profile_dir), "layers"))
+        before = earlier_record(identity_of(cell), made)
         predictions = [_interleaved(cell, measured), *([earlier(measured, before)] if before else [])]
         return {
             "layers": kinds_by_layer_id(cell.model),
@@ -90,12 +91,9 @@ def check_of(record: Record) -> CheckMeasurement:
     return record.measurement
 
 
-def earlier_record(check: Identity, profile_dir: Path) -> Record | None:
-    """Return the newest ok record of `profile=layers` of the cell that a check is of, or None.
-
-    Raises RecordError.
-    """
-    found = [made for _, made in records.read_all(profile_dir, "layers") if _of_one_cell(made, check)]
+def earlier_record(check: Identity, layers: Iterable[Record]) -> Record | None:
+    """Of records of `profile=layers` the newest ok one of the cell that a check is of, or None."""
+    found = [made for made in layers if _of_one_cell(made, check)]
     return max(found, key=lambda made: made.provenance.finished_at, default=None)
 
 
