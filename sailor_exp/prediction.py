@@ -2,13 +2,15 @@
 
 One stage (pp 1), M microbatches, parts p of the model:
 
-    forward  = M * sum(forward_p)
-    backward = M * sum(backward_p) + (M - 1) * sum(accumulate_p)
+    forward  = M * (sum(forward_p) + after_embedding)
+    backward = M * (sum(backward_p) + after_head) + (M - 1) * sum(accumulate_p)
     update   = sum(update_p) + overhead
     total    = forward + backward + update
 
-The first microbatch's gradients become `.grad`, every later one is added to it. DeepSpeed's step costs its overhead
-once. The gradient exchange between data parallel ranks is not in it: a planner adds that by itself.
+A transformer layer counts as one that runs after a layer; what the one that runs after the embedding (in the backward
+after the head) takes beyond that is added once. The first microbatch's gradients become `.grad`, every later one is
+added to it. DeepSpeed's step costs its overhead once. The gradient exchange between data parallel ranks is not in it: a
+planner adds that by itself.
 
 More stages: each stage s runs its microbatches one forward, one backward in turn (1F1B), after min(M, pp - s) forwards
 to fill the pipeline; a forward waits for that of the stage before, a backward for that of the stage after; the update
@@ -85,7 +87,11 @@ def iteration(stages: Sequence[Sequence[str]], costs: Sequence[StepCost], num_mi
 
     stages: kinds of the parts on each stage. costs: of the parts, as measured where each stage runs; shape (pp,).
     """
-    found = [_stage(kinds, cost) for kinds, cost in zip(stages, costs, strict=True)]
+    last = len(stages) - 1
+    found = [
+        _stage(kinds, cost, first=number == 0, last=number == last)
+        for number, (kinds, cost) in enumerate(zip(stages, costs, strict=True))
+    ]
     ends_s = pipeline_ends(found, num_microbatches)
     return Iteration(
         total_s=max(end_s + stage.update_s for end_s, stage in zip(ends_s, found, strict=True)),
@@ -95,11 +101,11 @@ def iteration(stages: Sequence[Sequence[str]], costs: Sequence[StepCost], num_mi
     )
 
 
-def _stage(kinds: Sequence[str], cost: StepCost) -> _Stage:
+def _stage(kinds: Sequence[str], cost: StepCost, *, first: bool, last: bool) -> _Stage:
     parts = [cost.kinds[kind] for kind in kinds]
     return _Stage(
-        forward_s=sum(part.forward_s for part in parts),
-        backward_s=sum(part.backward_s for part in parts),
+        forward_s=sum(part.forward_s for part in parts) + (cost.after_embedding_s if first else 0.0),
+        backward_s=sum(part.backward_s for part in parts) + (cost.after_head_s if last else 0.0),
         accumulate_s=sum(part.accumulate_s or 0.0 for part in parts),
         update_s=sum(part.update_s for part in parts) + cost.overhead_s,
     )

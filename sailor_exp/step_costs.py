@@ -29,10 +29,16 @@ class KindCost:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """One step: each kind of part, and what DeepSpeed's step took beyond the updates of all parts."""
+    """One step: each kind of part, and what DeepSpeed's step took beyond the updates of all parts.
+
+    after_embedding_s: what the forward of the layer after the embedding took beyond one after a layer; after_head_s:
+    the same of the backward of the layer that follows the head's. Either may be negative; a model has one of each.
+    """
 
     kinds: dict[str, KindCost]
     overhead_s: float
+    after_embedding_s: float
+    after_head_s: float
 
 
 def step_costs(samples: Samples) -> list[StepCost]:
@@ -77,7 +83,20 @@ def _cost(samples: Samples, rank: int, step: int) -> StepCost:
     return StepCost(
         kinds={kind: _kind_cost(samples, kind, rank, step) for kind in kinds},
         overhead_s=sum(part.overhead_s[rank][step] for part in samples.parts),
+        after_embedding_s=_excess_s(samples, "forward_s", rank, step),
+        after_head_s=_excess_s(samples, "backward_s", rank, step),
     )
+
+
+def _excess_s(samples: Samples, times: str, rank: int, step: int) -> float:
+    """Seconds of the transformer layer that runs first, beyond those of what stands for its kind."""
+    in_order = reversed(samples.parts) if times in _REVERSED else iter(samples.parts)
+    first = next((part for part in in_order if part.kind in _LAYERS), None)
+    if first is None:
+        return 0.0
+    among = parts_that_stand_for(samples, first.kind, times)
+    usual_s = statistics.fmean(getattr(part, times)[rank][step] for part in among)
+    return float(getattr(first, times)[rank][step]) - usual_s
 
 
 def _kind_cost(samples: Samples, kind: str, rank: int, step: int) -> KindCost:

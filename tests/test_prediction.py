@@ -14,12 +14,16 @@ def cost(forward_s, backward_s, update_s, accumulate_s):
     return KindCost(forward_s=forward_s, backward_s=backward_s, update_s=update_s, accumulate_s=accumulate_s)
 
 
+def step(kinds, overhead_s=0.0):
+    return StepCost(kinds=kinds, overhead_s=overhead_s, after_embedding_s=0.0, after_head_s=0.0)
+
+
 PARTS = {
     "embedding": cost(1.0, 2.0, 0.25, 0.5),
     "layer": cost(10.0, 20.0, 1.0, 2.0),
     "head": cost(5.0, 7.0, 0.5, 1.0),
 }
-COSTS = StepCost(kinds=PARTS, overhead_s=0.125)
+COSTS = step(PARTS, overhead_s=0.125)
 ONE_STAGE = [["embedding", "layer", "layer", "head"]]
 TWO_STAGES = [["embedding", "layer"], ["layer", "head"]]
 
@@ -37,9 +41,18 @@ def test_every_microbatch_after_the_first_adds_to_the_gradients():
     assert found.total_s == found.forward_s + found.backward_s + found.update_s
 
 
+def test_the_layers_after_the_embedding_and_after_the_head_cost_their_excess_once():
+    costs = replace(COSTS, after_embedding_s=0.5, after_head_s=0.25)
+    found = iteration(ONE_STAGE, [costs], 2)
+    assert found.forward_s == 2 * (26.0 + 0.5)
+    assert found.backward_s == 2 * (49.0 + 0.25) + 5.5
+    staged = iteration(TWO_STAGES, [costs, costs], 2)
+    assert (staged.forward_s, staged.backward_s) == (found.forward_s, found.backward_s)
+
+
 def test_gradients_that_the_backward_accumulates_by_itself_cost_nothing_more():
     parts = {kind: cost(1.0, 2.0, 3.0, None) for kind in PARTS}
-    assert iteration(ONE_STAGE, [StepCost(kinds=parts, overhead_s=0.0)], 2).backward_s == 2 * 4 * 2.0
+    assert iteration(ONE_STAGE, [step(parts)], 2).backward_s == 2 * 4 * 2.0
 
 
 def test_a_pipeline_fills_and_drains():
@@ -62,14 +75,14 @@ def test_one_microbatch_goes_through_a_pipeline_as_through_one_stage_but_for_the
 
 def test_equal_stages_take_the_known_time_of_one_forward_one_backward():
     """(M + pp - 1) * (forward + backward): Narayanan et al. 2021, section 2.2."""
-    equal = StepCost(kinds={"layer": cost(1.0, 2.0, 0.0, 0.0)}, overhead_s=0.0)
+    equal = step({"layer": cost(1.0, 2.0, 0.0, 0.0)})
     for pp, num_microbatches in ((2, 4), (4, 8), (4, 2), (3, 1)):
         found = iteration([["layer"]] * pp, [equal] * pp, num_microbatches)
         assert found.total_s == pytest.approx((num_microbatches + pp - 1) * 3.0)
 
 
 def test_each_stage_goes_by_what_was_measured_where_it_runs():
-    slow = StepCost(kinds={kind: cost(100.0, 0.0, 0.0, 0.0) for kind in PARTS}, overhead_s=0.0)
+    slow = step({kind: cost(100.0, 0.0, 0.0, 0.0) for kind in PARTS})
     assert iteration(TWO_STAGES, [COSTS, slow], 1).forward_s == 11 + 200
 
 

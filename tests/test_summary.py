@@ -1,5 +1,6 @@
 import pytest
 
+from sailor_exp.step_costs import step_costs
 from sailor_exp.summary import memory_of, samples_of, statistics_of
 from tests.cells import cell
 from tests.measurements import measurement, part
@@ -25,6 +26,12 @@ def test_a_layer_is_timed_where_it_runs_after_a_layer():
     assert list(found.kinds) == ["embedding", "layer", "head"]
     assert found.kinds["layer"].forward.median_s == found.kinds["layer"].update.median_s == 3.0
     assert found.kinds["layer"].backward.median_s == 1.0
+
+
+def test_what_the_layer_after_another_kind_takes_beyond_that_is_told_apart():
+    parts = [part("embedding", "embedding", 9.0), part("layer_1", "layer", 4.0), part("layer_2", "layer", 3.0)]
+    (cost, *_) = step_costs(samples_of(ASKED, [measurement([*parts, part("head", "head", 9.0)])]))
+    assert (cost.after_embedding_s, cost.after_head_s) == (4.0 - 3.0, 3.0 - 4.0)
 
 
 def test_layers_that_have_no_like_stand_for_themselves():
