@@ -37,7 +37,7 @@ class CheckProfile:
         """Run steps of both in turn until the stopping rule has enough."""
         self._voice.progress("building the full model")
         forget_the_past(self._device)
-        training = training_of(cell, self._device, pp=cell.pp, num_microbatches=cell.num_microbatches)
+        training = training_of(cell, self._device)
         batch = batch_of(cell, self._device)
         full = _FullSteps(training, [batch] * cell.num_microbatches, self._clock, self._voice, self._device)
         chain = ChainSteps(self._chain, batch, self._calibration, self._clock, self._voice)
