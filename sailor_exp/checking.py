@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sailor_exp import record as records
+from sailor_exp.check_samples import QUANTITIES
 from sailor_exp.comparison import PEAK, Comparison, comparisons, earlier
 from sailor_exp.config import GatherConfig
 from sailor_exp.record import METHOD, Identity, Outcome, Record
+from sailor_exp.report.predictions import PredictedQuantity, PredictionRow, PredictionSource
 from sailor_exp.results.check import check_of, earlier_record
 from sailor_exp.units import readable_bytes, readable_seconds
 
@@ -103,6 +105,27 @@ def complaints(cells: Iterable[CheckedCell], limit: float) -> list[str]:
     return found
 
 
+def prediction_rows(cells: Iterable[CheckedCell]) -> list[PredictionRow]:
+    """Return what the report shows of some cells."""
+    return [
+        PredictionRow(
+            **{key: cell.identity.cell_keys[key] for key in ("tp", "mbs", "pp", "num_microbatches")},
+            quantity=_QUANTITIES[row.quantity],
+            predicted=row.predicted,
+            predicted_half_width=row.predicted_half_width,
+            measured=row.measured,
+            measured_half_width=row.measured_half_width,
+            error_half_width=row.error_half_width,
+            source=_SOURCES[row.source],
+            record=cell.check_record,
+        )
+        for cell in cells
+        for row in cell.rows
+    ]
+
+
+_QUANTITIES = {PEAK: PredictedQuantity.peak_memory} | {quantity: PredictedQuantity(quantity) for quantity in QUANTITIES}
+_SOURCES = {"interleaved": PredictionSource.interleaved, "earlier": PredictionSource.earlier_record}
 _SHOWN = ("total", "forward", "backward", "update", PEAK)
 COLUMNS = (
     "model", "gpu", "pp", "tp", "mbs", "num_microbatches",

@@ -263,7 +263,7 @@ def _report_path(job: GatherConfig) -> Path:
 
 def _write_report(job: GatherConfig, path: Path) -> None:
     """Write what the records say as a page to look at. Its own warnings stand in it."""
-    from sailor_exp import profile_file, record
+    from sailor_exp import checking, profile_file, record
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
     from sailor_exp.table import table_of
@@ -273,7 +273,9 @@ def _write_report(job: GatherConfig, path: Path) -> None:
     table = table_of(job, records, profile_file.read_all(profile_dir, job.model, job.gpu.name))
     if not table.states:
         raise _nothing_measured(job)
-    storage.write_whole(path, page(content_of(job, table, records)))
+    predictions = checking.prediction_rows(checking.checked_cells(job))
+    content = content_of(job, table, records, predictions)
+    storage.write_whole(path, page(content, error_limit=job.check_limit if predictions else None))
     print(f"report: {path}")
 
 

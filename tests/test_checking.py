@@ -6,7 +6,7 @@ import pytest
 
 from sailor_exp import record
 from sailor_exp.check_samples import FullSamples
-from sailor_exp.checking import as_csv, checked_cells
+from sailor_exp.checking import as_csv, checked_cells, prediction_rows
 from sailor_exp.comparison import measured_iterations
 from sailor_exp.identity import identity_of
 from sailor_exp.messages import CheckSeconds, FullSeconds
@@ -112,12 +112,15 @@ def test_gathering_prints_and_writes_the_table_and_fails_for_a_marked_record(tmp
     made = checked(tmp_path, rank(full(6.0, 6.0, 6.0), peak_bytes=20))
     record.write(made, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("records/*.json")}
-    command = ["check=true", "check_limit=0.5", "profile_dir=.", "export_root=out", "model.num_layers=4"]
+    command = ["check=true", "report=true", "check_limit=0.5", "profile_dir=.", "export_root=out", "model.num_layers=4"]
     done = gather(tmp_path, *command)
     assert done.returncode == 1
     assert "+0.0%" in done.stdout
     assert f"{layers.file_name} is -99." in done.stderr
     assert f"{made.file_name} is +" in done.stderr
+    (page,) = (tmp_path / "out").rglob("*.html")
+    assert "interleaved" in page.read_text()
+    assert "was not measured with these records" not in page.read_text()
     rows = list(csv.DictReader((tmp_path / "out/checks/gpt-tiny/CPU.csv").open()))
     marks = {(row["source"], row["quantity"]): row["above_limit"] for row in rows}
     assert marks["interleaved", "total"] == "False"
@@ -139,4 +142,10 @@ def test_a_check_made_before_the_profile_is_held_against_the_profile_of_today(tm
     record.write(records.measured(records.cell(*QUICK)), tmp_path)
     (cell,) = checked_cells(gather_config(f"profile_dir={tmp_path}", "export_root=out"))
     assert {row.source for row in cell.rows} == {"interleaved", "earlier"}
+    shown = {(row.source.value, row.quantity.value): row.relative_error for row in prediction_rows([cell])}
+    assert shown == {
+        ({"earlier": "earlier record"}.get(row.source, row.source), row.quantity.replace("_bytes", " memory")):
+        pytest.approx(row.error)
+        for row in cell.rows
+    }  # fmt: skip
     assert as_csv([cell], 0.1).decode().count("\n") == 1 + 2 * 5
