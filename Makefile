@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-all test check lint bench slurm-up slurm-down clean
+.PHONY: demo demo-all test check lint bench accuracy slurm-up slurm-down clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch.py -m tp=1,2 mbs=1,2,4
@@ -30,6 +30,9 @@ check: lint test
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench_sweep
 	$(BIN)/python -m tests.bench_gather
+
+accuracy: $(VENV)/installed
+	$(BIN)/python -m tests.accuracy
 
 slurm-up: $(VENV)/installed
 	$(BIN)/python -m tests.slurm.cluster up

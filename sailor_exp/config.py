@@ -206,6 +206,8 @@ class GatherConfig:
     network_dir: str = MISSING
     export_root: str = MISSING
     report: bool = False
+    check: bool = False
+    check_limit: float = 0.1
     model: ModelConfig = field(default_factory=ModelConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)
     vm: VmConfig = field(default_factory=VmConfig)

@@ -1,7 +1,9 @@
-"""DeepSpeed: its engine and optimizer, and the step of one part."""
+"""DeepSpeed: its engine and optimizer, and the update of each part inside its step."""
 
+import itertools
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,52 +17,95 @@ _LEARNING_RATE = 1e-6
 """Small enough that parameters stay where they are: a step costs the same whatever it changes."""
 
 
-class Engine:
-    """The DeepSpeed engine that holds one part's optimizer states and updates its parameters.
+@dataclass(frozen=True, kw_only=True)
+class UpdateIntervals:
+    """What one DeepSpeed step took: the whole of it, inside it the update of each part, and in bf16 the copies.
 
-    One engine a part, so that the update of a part's own parameters is timed by itself, inside DeepSpeed's step. What
-    the step takes beyond it is kept apart, since a real step pays it once, not once a layer.
-
-    DeepSpeed hooks the module that it is given, for a forward that it thinks is the whole model's. It gets a holder
-    of the part, so that calling the part runs nothing but the part.
+    `copies`: from the master weights to the parameters, of all parts together; empty in fp32.
     """
 
-    def __init__(self, part: nn.Module, cell: Cell, clock: Clock) -> None:
+    whole: Interval
+    parts: list[Interval]
+    copies: list[Interval]
+
+
+def _nothing(_: int) -> None:
+    return
+
+
+class Engine:
+    """The DeepSpeed engine that holds the optimizer states of some parts and updates their parameters.
+
+    Each part is a parameter group of one optimizer, which updates group after group: the time of each is marked inside
+    one step, and what a step costs beyond that is paid once, as in training.
+
+    DeepSpeed hooks the module that it is given, for a forward that it thinks is the whole model's. It gets a holder
+    of the parts, so that calling a part runs nothing but the part.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], cell: Cell, clock: Clock) -> None:
         self._clock = clock
-        self._engine, self._optimizer = initialize(nn.ModuleList([part]), cell, mpu=ModelParallelUnit())
-        self._updates: list[Interval] = []
-        self._time(self._optimizer, "step")
+        groups = [{"params": list(part.parameters())} for part in parts]
+        self._engine, self._optimizer = initialize(
+            nn.ModuleList(parts), cell, mpu=ModelParallelUnit(), parameters=groups
+        )
+        self._entering: Callable[[int], None] = _nothing
+        self._starts: list[Any] = []
+        self._copies: list[Interval] = []
+        self._mark_groups()
         if cell.precision is Precision.bf16:
-            self._time(self._engine.optimizer, "update_lp_params")
+            self._time_copies()
 
-    def step(self) -> tuple[Interval, list[Interval]]:
-        """Update the part's parameters from their gradients, and drop these.
+    def step(self, entering: Callable[[int], None] = _nothing) -> UpdateIntervals:
+        """Update the parameters from their gradients, and drop these; `entering` hears the place of each part.
 
-        Returns the interval of the whole step and those of the update inside it: the optimizer's, and in bf16 that of
-        the copy from the master weights. Raises UpdateSkippedError where a gradient was not finite.
+        Raises UpdateSkippedError where a gradient was not finite.
         """
-        self._updates.clear()
+        self._entering = entering
+        self._starts.clear()
+        self._copies.clear()
         start = self._clock.now()
         self._engine.step()
         whole = Interval(start, self._clock.now())
-        if not self._updates:
+        if not self._starts:
             raise UpdateSkippedError
-        return whole, list(self._updates)
+        parts = [Interval(start, stop) for start, stop in itertools.pairwise(self._starts)]
+        return UpdateIntervals(whole=whole, parts=parts, copies=list(self._copies))
 
     def lasting_tensors(self) -> list[Tensor]:
         """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
         return lasting_tensors(self._engine, self._optimizer)
 
-    def _time(self, owner: Any, method: str) -> None:
-        original = getattr(owner, method)
+    def _mark_groups(self) -> None:
+        """Mark when the optimizer turns to each group, and when it is done with the last.
+
+        Source: torch/optim/adam.py and sgd.py: `step` calls `_init_group` first for every group.
+        """
+        optimizer: Any = self._optimizer
+        init_group, step = optimizer._init_group, optimizer.step  # noqa: SLF001
+
+        def marked_group(*arguments: Any, **keywords: Any) -> Any:
+            self._entering(len(self._starts))
+            self._starts.append(self._clock.now())
+            return init_group(*arguments, **keywords)
+
+        def marked_step(*arguments: Any, **keywords: Any) -> Any:
+            result = step(*arguments, **keywords)
+            self._starts.append(self._clock.now())
+            return result
+
+        optimizer._init_group, optimizer.step = marked_group, marked_step  # noqa: SLF001
+
+    def _time_copies(self) -> None:
+        copy = self._engine.optimizer.update_lp_params
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             start = self._clock.now()
-            result = original(*arguments, **keywords)
-            self._updates.append(Interval(start, self._clock.now()))
+            result = copy(*arguments, **keywords)
+            self._copies.append(Interval(start, self._clock.now()))
             return result
 
-        setattr(owner, method, timed)
+        self._engine.optimizer.update_lp_params = timed
 
 
 class ModelParallelUnit:
@@ -76,11 +121,16 @@ class ModelParallelUnit:
 
 
 def initialize(
-    module: nn.Module, cell: Cell, *, mpu: ModelParallelUnit | None, num_microbatches: int = 1
+    module: nn.Module,
+    cell: Cell,
+    *,
+    mpu: ModelParallelUnit | None,
+    num_microbatches: int = 1,
+    parameters: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Any, torch.optim.Optimizer]:
     """Give a module to DeepSpeed; returns its engine, and the optimizer inside it.
 
-    mpu: None for a pipeline, which brings its own.
+    mpu: None for a pipeline, which brings its own. parameters: in groups; unless given all of the module in one.
     """
     import deepspeed
 
@@ -89,7 +139,7 @@ def initialize(
         # DeepSpeed's bf16 optimizer takes a norm though nothing is clipped, and fails on a rank to which it
         # attributes no parameter: a part may hold replicated ones alone. The norm's value is used nowhere.
         parameter.model_parallel = True  # type: ignore[attr-defined]
-    optimizer = _optimizer(cell, module.parameters())
+    optimizer = _optimizer(cell, module.parameters() if parameters is None else parameters)
     engine, _, _, _ = deepspeed.initialize(
         model=module,
         optimizer=optimizer,
@@ -108,7 +158,7 @@ def lasting_tensors(engine: Any, optimizer: torch.optim.Optimizer) -> list[Tenso
     return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
 
 
-def _optimizer(cell: Cell, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def _optimizer(cell: Cell, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     if cell.optimizer is Optimizer.adam:
         return torch.optim.Adam(parameters, lr=_LEARNING_RATE, fused=True)
     return torch.optim.SGD(parameters, lr=_LEARNING_RATE, fused=True)

@@ -116,7 +116,7 @@ class _Run:
 
     def _do(self, job: GatherConfig) -> list[str]:
         if job.exporter.name == _SAILOR:
-            return _gather(job)
+            return [*_gather(job), *(_check(job) if job.check else [])]
         if job.exporter.name == _NETWORK:
             return _gather_network(job)
         if job.exporter.name in _TABLES:
@@ -229,6 +229,21 @@ def _gather_network(job: GatherConfig) -> list[str]:
     return list(found.lacking)
 
 
+def _check(job: GatherConfig) -> list[str]:
+    """Hold the records against training steps, print and write the table; returns what is too far off."""
+    from sailor_exp import checking
+
+    cells = list(checking.checked_cells(job))
+    if not cells:
+        command = advice_of(job).profile("check")
+        return [f"check=true: no training steps were measured in {job.profile_dir}/. Measure with `{command}`"]
+    print(checking.as_text(cells, job.check_limit))
+    path = Path(job.export_root) / "checks" / job.model.name / f"{job.gpu.name}.csv"
+    storage.write_whole(path, checking.as_csv(cells, job.check_limit))
+    print(f"wrote {path}")
+    return checking.complaints(cells, job.check_limit)
+
+
 def _write_table(job: GatherConfig) -> None:
     """Write all records as one tidy table."""
     from sailor_exp import record, tidy
@@ -248,7 +263,7 @@ def _report_path(job: GatherConfig) -> Path:
 
 def _write_report(job: GatherConfig, path: Path) -> None:
     """Write what the records say as a page to look at. Its own warnings stand in it."""
-    from sailor_exp import profile_file, record
+    from sailor_exp import checking, profile_file, record
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
     from sailor_exp.table import table_of
@@ -258,7 +273,9 @@ def _write_report(job: GatherConfig, path: Path) -> None:
     table = table_of(job, records, profile_file.read_all(profile_dir, job.model, job.gpu.name))
     if not table.states:
         raise _nothing_measured(job)
-    storage.write_whole(path, page(content_of(job, table, records)))
+    predictions = checking.prediction_rows(checking.checked_cells(job))
+    content = content_of(job, table, records, predictions)
+    storage.write_whole(path, page(content, error_limit=job.check_limit if predictions else None))
     print(f"report: {path}")
 
 

@@ -21,6 +21,10 @@ def gather_faults(gather: GatherConfig) -> list[str]:
     found = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
     if gather.vm.gpus < 1:
         found.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
+    if gather.check and gather.exporter.name != "sailor":
+        found.append(f"check=true holds records against training steps: exporter={gather.exporter.name} reads none")
+    if not (math.isfinite(gather.check_limit) and gather.check_limit > 0):
+        found.append(f"check_limit={gather.check_limit} must be a number above 0")
     if gather.exporter.max_nodes < _LEAST_NODES:
         found.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
     return found

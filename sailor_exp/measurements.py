@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from sailor_exp.check_samples import CheckMeasurement
 from sailor_exp.frozen import Count, Frozen
 from sailor_exp.network_samples import NetworkMeasurement, OverlapMeasurement
 
@@ -49,7 +50,12 @@ class StagesMeasurement(Frozen):
 
 
 Measurement = Annotated[
-    PeakMeasurement | ActivationMeasurement | StagesMeasurement | NetworkMeasurement | OverlapMeasurement,
+    PeakMeasurement
+    | ActivationMeasurement
+    | StagesMeasurement
+    | NetworkMeasurement
+    | OverlapMeasurement
+    | CheckMeasurement,
     Field(discriminator="profile"),
 ]
 """One of the above."""

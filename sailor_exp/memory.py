@@ -18,7 +18,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from sailor_exp.chain import Chain, PartIntervals
+from sailor_exp.chain import Chain, StepIntervals
 from sailor_exp.config import Device
 from sailor_exp.model import Batch
 
@@ -248,7 +248,7 @@ class MemoryObserver:
     def __init__(self, chain: Chain, device: torch.device, *, apart_bytes: int) -> None:
         self._chain = chain
         self._device = device
-        lasting = footprint(tensor for engine in chain.engines for tensor in engine.lasting_tensors())
+        lasting = footprint(chain.engine.lasting_tensors())
         self._meter = peak_meter(device, lasting.bytes, apart_bytes=apart_bytes)
         self._kept: dict[str, Footprint] = defaultdict(Footprint)
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
@@ -256,7 +256,7 @@ class MemoryObserver:
         self._lasting = _lasting_storages(chain.parts)
         self._phase = ""
 
-    def step(self, batch: Batch) -> tuple[list[PartIntervals], StepFootprint]:
+    def step(self, batch: Batch) -> tuple[StepIntervals, StepFootprint]:
         """Return what the chain's step returned, and its footprint."""
         with ExitStack() as stack:
             for part in self._chain.parts:

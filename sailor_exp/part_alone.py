@@ -20,7 +20,7 @@ class PartAlone:
         self._cell = cell
         self._device = device
         self.part: Part = build_part(cell, kind, device)
-        self.engine = Engine(self.part, cell, CpuClock())
+        self.engine = Engine([self.part], cell, CpuClock())
 
     def step(self) -> None:
         """Run forward, backward and update. Input, output and their gradients are the step's own, and go with it."""

@@ -22,11 +22,12 @@ from sailor_exp.config import CELL_KEYS
 from sailor_exp.errors import RecordError
 from sailor_exp.frozen import Count, Frozen, NonNegative
 from sailor_exp.measurements import Measurement
+from sailor_exp.samples import Samples, Timing
 from sailor_exp.storage import make_directory, remove_unfinished, write_whole
 
 FORMAT: Final = "sailor-exp record"
 VERSION: Final = 1
-METHOD = 1
+METHOD = 2
 """What the timers bracket. Raised when the same identity would no longer give the same numbers."""
 
 
@@ -85,49 +86,17 @@ class Identity(Frozen):
         return str(self.model["name"]) if self.model is not None else self.profile
 
 
-class PartSamples(Frozen):
-    """Raw times of one part of the chain, in seconds, each of shape (T, N).
-
-    `kind` says which layers of the model the part stands for. `overhead_s` is what DeepSpeed's step takes beyond
-    the update itself: a real training step pays it once, not once a layer.
-    """
-
-    part: str
-    kind: str
-    forward_s: list[list[NonNegative]]
-    backward_s: list[list[NonNegative]]
-    update_s: list[list[NonNegative]]
-    overhead_s: list[list[NonNegative]]
-
-
-class Samples(Frozen):
-    """All steps of a cell; the first `warmup` of them count in no statistic. `calibration_s`: shape (T, N)."""
-
-    warmup: Count
-    parts: list[PartSamples]
-    calibration_s: list[list[NonNegative]]
-
-
-class Timing(Frozen):
-    """One phase of one kind of part: slowest rank of each step, mean of the parts of that kind.
-
-    `value_s` is the trimmed mean that planners add up; `relative_half_width` belongs to the 95 % interval of batch
-    medians and is None where there were too few steps to tell.
-    """
-
-    value_s: NonNegative
-    median_s: NonNegative
-    relative_half_width: NonNegative | None
-    skew_s: NonNegative
-
-
 class KindStatistics(Frozen):
-    """Timing of the three phases of one kind of part, and of DeepSpeed's overhead around its update."""
+    """Timing of the phases of one kind of part, and its share of DeepSpeed's overhead around the update.
+
+    `accumulate`: what a microbatch after the first adds to the backward; None where that is not told apart.
+    """
 
     forward: Timing
     backward: Timing
     update: Timing
     overhead: Timing
+    accumulate: Timing | None = None
 
 
 class Statistics(Frozen):

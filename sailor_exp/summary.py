@@ -12,15 +12,12 @@ from sailor_exp.record import (
     KindStatistics,
     Memory,
     PartMemory,
-    PartSamples,
-    Samples,
     Statistics,
-    Timing,
 )
+from sailor_exp.samples import PartSamples, Samples, Timing
 from sailor_exp.sampling import StepTimes, StoppingRule
 from sailor_exp.stats import median, rank_skew, relative_half_width, slowest_rank, trimmed_mean
-
-_TIMES = ("forward_s", "backward_s", "update_s", "overhead_s")
+from sailor_exp.step_costs import TIMES, StepCost, counting, step_costs, step_seconds
 
 
 def samples_of(cell: Cell, ranks: Sequence[LayersMeasurement]) -> Samples:
@@ -31,7 +28,8 @@ def samples_of(cell: Cell, ranks: Sequence[LayersMeasurement]) -> Samples:
             PartSamples(
                 part=part.part,
                 kind=part.kind,
-                **{times: [getattr(rank.parts[index], times) for rank in ranks] for times in _TIMES},
+                **{times: [getattr(rank.parts[index], times) for rank in ranks] for times in TIMES},
+                accumulate_s=_on_every_rank([rank.parts[index].accumulate_s for rank in ranks]),
             )
             for index, part in enumerate(ranks[0].parts)
         ],
@@ -42,17 +40,18 @@ def samples_of(cell: Cell, ranks: Sequence[LayersMeasurement]) -> Samples:
 def statistics_of(cell: Cell, samples: Samples) -> Statistics:
     """Statistics of the steps after the warm-up."""
     rule = StoppingRule(cell.sampling, sampling_target(cell))
-    step_s = _step_seconds(samples)
+    step_s = counting(samples, step_seconds(samples))
     slowest_s = slowest_rank(step_s)
-    for step, calibration in zip(slowest_s, slowest_rank(_counting(samples, samples.calibration_s)), strict=True):
+    for step, calibration in zip(slowest_s, slowest_rank(counting(samples, samples.calibration_s)), strict=True):
         rule.add(StepTimes(step_s=step, calibration_s=calibration))
+    costs = step_costs(samples)[samples.warmup :]
     return Statistics(
         steps=len(slowest_s),
         converged=rule.converged(),
         target=rule.target,
         relative_half_width=rule.half_width(),
-        step=_timing([step_s]),
-        kinds={kind: _kind_statistics(samples, kind) for kind in _kinds(samples)},
+        step=timing(slowest_s, skew_s=rank_skew(step_s)),
+        kinds={kind: _kind_statistics(samples, costs, kind) for kind in costs[0].kinds},
     )
 
 
@@ -78,43 +77,38 @@ def layers_of(cell: Cell) -> dict[str, str]:
     return kinds_by_layer_id(cell.model)
 
 
-def _kinds(samples: Samples) -> list[str]:
-    return list(dict.fromkeys(part.kind for part in samples.parts))
-
-
-def _counting(samples: Samples, times_s: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    return [rank[samples.warmup :] for rank in times_s]
-
-
-def _step_seconds(samples: Samples) -> list[list[float]]:
-    """Seconds of each step that counts on each rank: all phases of all parts. Shape (T, N)."""
-    per_time = [_counting(samples, getattr(part, times)) for part in samples.parts for times in _TIMES]
-    ranks = range(len(samples.calibration_s))
-    return [[sum(step) for step in zip(*(times[rank] for times in per_time), strict=True)] for rank in ranks]
-
-
-def _kind_statistics(samples: Samples, kind: str) -> KindStatistics:
-    parts = [part for part in samples.parts if part.kind == kind]
-    return KindStatistics(
-        **{
-            times.removesuffix("_s"): _timing([_counting(samples, getattr(part, times)) for part in parts])
-            for times in _TIMES
-        }
-    )
-
-
-def _timing(parts_s: Sequence[Sequence[Sequence[float]]]) -> Timing:
-    """Parts of one kind, each of shape (T, N): the slowest rank of each step, then the mean over the parts."""
-    slowest = [slowest_rank(part) for part in parts_s]
-    steps_s = [sum(step) / len(slowest) for step in zip(*slowest, strict=True)]
+def timing(steps_s: Sequence[float], *, skew_s: float) -> Timing:
+    """Statistics of a series of steps."""
     return Timing(
         value_s=trimmed_mean(steps_s),
         median_s=median(steps_s),
         relative_half_width=relative_half_width(steps_s),
-        skew_s=max(rank_skew(part) for part in parts_s),
+        skew_s=skew_s,
+    )
+
+
+def _kind_statistics(samples: Samples, costs: Sequence[StepCost], kind: str) -> KindStatistics:
+    parts = [part for part in samples.parts if part.kind == kind]
+
+    def of(times: str, steps_s: Sequence[float]) -> Timing:
+        return timing(steps_s, skew_s=max(rank_skew(counting(samples, getattr(part, times))) for part in parts))
+
+    kinds = [cost.kinds[kind] for cost in costs]
+    accumulates_s = [cost.accumulate_s for cost in kinds if cost.accumulate_s is not None]
+    return KindStatistics(
+        forward=of("forward_s", [cost.forward_s for cost in kinds]),
+        backward=of("backward_s", [cost.backward_s for cost in kinds]),
+        update=of("update_s", [cost.update_s for cost in kinds]),
+        overhead=of("overhead_s", [cost.overhead_s / len(samples.parts) for cost in costs]),
+        accumulate=of("accumulate_s", accumulates_s) if accumulates_s else None,
     )
 
 
 def _largest(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return max(known) if known else None
+
+
+def _on_every_rank(ranks_s: Sequence[list[float] | None]) -> list[list[float]] | None:
+    told = [rank_s for rank_s in ranks_s if rank_s is not None]
+    return told if len(told) == len(ranks_s) else None

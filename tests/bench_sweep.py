@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from sailor_exp import record
-from sailor_exp.record import Outcome, Samples
+from sailor_exp.record import Outcome
+from sailor_exp.samples import Samples
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ("forward_s", "backward_s", "update_s", "overhead_s")

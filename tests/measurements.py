@@ -10,7 +10,13 @@ def part(name, kind, seconds, steps=5):
     """All phases of a part, each step `seconds` long, or as long as its place in a given list."""
     times = list(seconds) if isinstance(seconds, list) else [seconds] * steps
     return PartSeconds(
-        part=name, kind=kind, forward_s=times, backward_s=times, update_s=times, overhead_s=[0.0] * len(times)
+        part=name,
+        kind=kind,
+        forward_s=times,
+        backward_s=times,
+        update_s=times,
+        overhead_s=[0.0] * len(times),
+        accumulate_s=times,
     )
 
 

@@ -17,13 +17,11 @@ from sailor_exp.record import (
     Memory,
     Outcome,
     PartMemory,
-    PartSamples,
     Provenance,
     Record,
-    Samples,
     Statistics,
-    Timing,
 )
+from sailor_exp.samples import PartSamples, Samples, Timing
 from tests import cells
 
 FORWARD_S = {"embedding": 0.001, "layer": 0.004, "layer_window": 0.003, "final_norm": 0.0005, "head": 0.002}

@@ -15,6 +15,7 @@ HEAVY = ("torch", "deepspeed", "megatron")
         "sailor_exp.launching",
         "sailor_exp.report.page",
         "sailor_exp.slurm.grid",
+        "sailor_exp.checking",
         "sailor_exp.slurm.hydra_jobs",
         "sailor_exp.rendezvous",
         "sailor_exp.gathering",

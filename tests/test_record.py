@@ -177,6 +177,8 @@ def test_a_cell_without_numbers_has_no_profile_file(tmp_path):
     assert list(Path(tmp_path).iterdir()) == []
 
 
-def test_the_identity_of_a_layers_cell_has_the_hash_that_it_always_had():
+def test_the_identity_of_a_layers_cell_has_the_hash_that_its_method_always_had():
     """Records are found by it: a key that another profile brings must not orphan them."""
-    assert identity_of(cell("tp=2", "mbs=4")).digest[:12] == "0f9c442eb512"
+    identity = identity_of(cell("tp=2", "mbs=4"))
+    assert identity.digest[:12] == "1bdd9005c477"
+    assert identity.model_copy(update={"method": 1}).digest[:12] == "0f9c442eb512"

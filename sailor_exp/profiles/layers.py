@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import torch
 
 from sailor_exp.agreement import RankAgreement
-from sailor_exp.chain import Chain, PartIntervals
+from sailor_exp.chain import Chain, StepIntervals
 from sailor_exp.clock import Clock, Interval, clock_for
 from sailor_exp.config import Cell, Device, sampling_target
 from sailor_exp.limit import without_limit
 from sailor_exp.memory import MemoryObserver, PartFootprint, StepFootprint, forget_the_past
 from sailor_exp.messages import LayersMeasurement, PartBytes, PartSeconds
-from sailor_exp.model import Batch, batch_of
+from sailor_exp.model import Batch, batch_of, parameter_count
 from sailor_exp.profiles.voice import Voice
 from sailor_exp.record import DeviceFacts
 from sailor_exp.sampling import StepTimes, StoppingRule, sample
@@ -40,7 +40,7 @@ class LayersProfile:
         """Sample one cell until the stopping rule has enough."""
         self._voice.progress("batch")
         forget_the_past(self._device)
-        steps = _Steps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
+        steps = ChainSteps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with no_garbage_collection():
@@ -90,21 +90,45 @@ class Calibration:
         torch.mm(self._left, self._right, out=self._product)
 
 
-class _Steps:
-    """The steps of one cell on one rank, in raw seconds."""
+class ChainSteps:
+    """The steps of a chain in one cell on one rank, in raw seconds.
 
-    def __init__(self, chain: Chain, batch: Batch, calibration: Calibration, clock: Clock, voice: Voice) -> None:
+    apart_bytes: what is allocated beside the chain. The second step is also watched for memory, and does not count.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        batch: Batch,
+        calibration: Calibration,
+        clock: Clock,
+        voice: Voice,
+        *,
+        apart_bytes: int = 0,
+    ) -> None:
         self._chain = chain
         self._batch = batch
         self._calibration = calibration
         self._clock = clock
         self._voice = voice
+        self._apart_bytes = apart_bytes + calibration.bytes
         self._footprint: StepFootprint | None = None
         self._calibration_s: list[float] = []
         self._parts = [
-            PartSeconds(part=name, kind=part.kind, forward_s=[], backward_s=[], update_s=[], overhead_s=[])
+            PartSeconds(
+                part=name,
+                kind=part.kind,
+                forward_s=[],
+                backward_s=[],
+                update_s=[],
+                overhead_s=[],
+                accumulate_s=[] if chain.accumulates else None,
+            )
             for name, part in zip(chain.names, chain.parts, strict=True)
         ]
+        # Copying from the master weights is one pass over all parameters, in memory's own speed.
+        counts = [parameter_count(part) for part in chain.parts]
+        self._shares = [count / sum(counts) for count in counts]
 
     def calibrate(self) -> None:
         """Mark how long the calibration kernel takes just before the next step."""
@@ -113,12 +137,11 @@ class _Steps:
         self._calibrated = Interval(start, self._clock.now())
 
     def run(self, number: int) -> StepTimes:
-        """Run step `number`; the second one is also watched for memory, and does not count."""
+        """Run step `number`, counted from 0."""
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
         self._calibration_s.append(self._clock.seconds(self._calibrated))
-        step_s = sum(self._keep(part, times) for part, times in zip(self._parts, intervals, strict=True))
-        return StepTimes(step_s=step_s, calibration_s=self._calibration_s[-1])
+        return StepTimes(step_s=self._keep(intervals), calibration_s=self._calibration_s[-1])
 
     def measurement(self, device: DeviceFacts) -> LayersMeasurement:
         """Return everything that the steps gave."""
@@ -137,25 +160,27 @@ class _Steps:
             device=device,
         )
 
-    def _observed(self) -> list[PartIntervals]:
+    def _observed(self) -> StepIntervals:
         self._voice.entering("watching memory")
         with without_limit():
-            observer = MemoryObserver(self._chain, self._batch.tokens.device, apart_bytes=self._calibration.bytes)
+            observer = MemoryObserver(self._chain, self._batch.tokens.device, apart_bytes=self._apart_bytes)
             intervals, self._footprint = observer.step(self._batch)
         return intervals
 
-    def _keep(self, part: PartSeconds, intervals: PartIntervals) -> float:
-        """Append the seconds of one part; returns what it took of the step."""
-        forward_s, backward_s, whole_s = (
-            self._clock.seconds(interval)
-            for interval in (intervals.forward, intervals.backward, intervals.whole_update)
-        )
-        update_s = sum(self._clock.seconds(interval) for interval in intervals.updates)
-        part.forward_s.append(forward_s)
-        part.backward_s.append(backward_s)
-        part.update_s.append(update_s)
-        part.overhead_s.append(max(0.0, whole_s - update_s))
-        return forward_s + backward_s + whole_s
+    def _keep(self, intervals: StepIntervals) -> float:
+        """Append the seconds of every part; returns what the step took without accumulating."""
+        update = intervals.update
+        updates_s = [self._clock.seconds(interval) for interval in update.parts]
+        copies_s = sum(self._clock.seconds(interval) for interval in update.copies)
+        overhead_s = max(0.0, self._clock.seconds(update.whole) - sum(updates_s) - copies_s)
+        for part, times, update_s, share in zip(self._parts, intervals.parts, updates_s, self._shares, strict=True):
+            part.forward_s.append(self._clock.seconds(times.forward))
+            part.backward_s.append(self._clock.seconds(times.backward))
+            part.update_s.append(update_s + share * copies_s)
+            part.overhead_s.append(overhead_s / len(self._parts))
+            if part.accumulate_s is not None and times.accumulate is not None:
+                part.accumulate_s.append(self._clock.seconds(times.accumulate))
+        return sum(part.forward_s[-1] + part.backward_s[-1] for part in self._parts) + self._clock.seconds(update.whole)
 
 
 def _counts(footprint: PartFootprint) -> dict[str, int]:

@@ -13,6 +13,7 @@ _PROFILES = {
     "layers": ("sailor_exp.results.layers:LayersResults", "sailor_exp.profiles.layers:LayersProfile"),
     "varuna": ("sailor_exp.results.varuna:VarunaResults", "sailor_exp.profiles.varuna:VarunaProfile"),
     "oobleck": ("sailor_exp.results.oobleck:OobleckResults", "sailor_exp.profiles.oobleck:OobleckProfile"),
+    "check": ("sailor_exp.results.check:CheckResults", "sailor_exp.profiles.check:CheckProfile"),
     "galvatron": ("sailor_exp.results.galvatron:GalvatronResults", "sailor_exp.profiles.galvatron:GalvatronProfile"),
     "network": ("sailor_exp.results.network:NetworkResults", "sailor_exp.profiles.network:NetworkProfile"),
     "overlap": ("sailor_exp.results.overlap:OverlapResults", "sailor_exp.profiles.overlap:OverlapProfile"),

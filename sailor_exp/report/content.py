@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sailor_exp.config import GatherConfig
 from sailor_exp.merging import CellKey
-from sailor_exp.record import Memory, Provenance, Record, Samples, Statistics
+from sailor_exp.record import Memory, Provenance, Record, Statistics
 from sailor_exp.report.figures import Figure, Quantity
 from sailor_exp.report.predictions import PredictionRow
+from sailor_exp.samples import Samples
 from sailor_exp.table import PROFILE, State, Table
 from sailor_exp.units import GIB
 

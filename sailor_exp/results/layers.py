@@ -8,7 +8,8 @@ from sailor_exp import profile_file
 from sailor_exp.config import Cell
 from sailor_exp.messages import LayersMeasurement
 from sailor_exp.profiles.profile import Profile
-from sailor_exp.record import Outcome, Record, Timing
+from sailor_exp.record import Outcome, Record
+from sailor_exp.samples import Timing
 from sailor_exp.summary import layers_of, memory_of, samples_of, statistics_of
 from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
 
