@@ -4,10 +4,14 @@ Legend: s sequence, b microbatch, h hidden size, a heads; a unit is s b h number
 with biases and LayerNorm: 12 h^2 + 13 h parameters.
 """
 
+import weakref
+
 import pytest
 import torch
 
 from sailor_exp.layers import Kind
+from sailor_exp.memory import forget_the_past
+from sailor_exp.part_alone import PartAlone
 from sailor_exp.profiles.oobleck import OobleckProfile
 from sailor_exp.profiles.varuna import VarunaProfile
 from sailor_exp.record import DeviceFacts
@@ -25,6 +29,22 @@ class Silent:
 
     def entering(self, phase: str) -> None:
         pass
+
+
+def lasting_of_a_part(asked) -> list[weakref.ref]:
+    part = PartAlone(asked, Kind.layer, DEVICE)
+    part.step()
+    lasting = [weakref.ref(tensor) for tensor in part.engine.lasting_tensors()]
+    part.release()
+    return lasting
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_nothing_of_a_part_stays_beside_the_next(alone, precision):
+    lasting = lasting_of_a_part(cell("model.num_layers=1", f"precision={precision}"))
+    forget_the_past(DEVICE)
+    assert lasting
+    assert not [tensor for tensor in lasting if tensor() is not None]
 
 
 def counts(profile, *overrides: str) -> dict[str, int]:
