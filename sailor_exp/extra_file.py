@@ -39,7 +39,7 @@ def _warn_of_strangers(strangers: Sequence[Record], of: Record, path: Path) -> N
     others = [record.but_for_the_cell(stranger.identity) for stranger in strangers]
     keys = [key for key, value in own.items() if any(other[key] != value for other in others)]
     warnings.warn(
-        f"{path} has what was measured last. {len(strangers)} records beside it have another {', '.join(keys)}, and "
+        f"{path} has what was measured last. Records beside it ({len(strangers)}) have another {', '.join(keys)}, and "
         "are not in it: give them a profile_dir of their own, or the same command again before exporting them.",
         stacklevel=2,
     )

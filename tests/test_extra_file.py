@@ -35,7 +35,7 @@ def test_a_file_that_another_precision_would_have_too_has_the_last_and_it_is_tol
         written(tmp_path, 3, "tp=2")
         written(tmp_path, 9, "model.name=other")
     with pytest.warns(
-        UserWarning, match=r"oobleck_profile_gpt-tiny_CPU.json .* 3 records beside it have another precision, and"
+        UserWarning, match=r"oobleck_profile_gpt-tiny_CPU.json .* Records beside it .3. have another precision, and"
     ):
         written(tmp_path, 2, "precision=bf16")
     assert json.loads((tmp_path / FILE).read_text()) == {"1": {"0": 2, "1": 2, "2": 2}}

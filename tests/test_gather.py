@@ -189,7 +189,7 @@ def test_what_one_exporter_lacks_does_not_stop_the_others(tmp_path: Path) -> Non
     done = gather(tmp_path, "-m", *overrides, "exporter=varuna,amp")
     assert done.returncode == 1
     assert f"{extra}: the varuna profile is not there" in done.stderr
-    assert "`python launch.py profile=varuna model=opt-350 gpu=a100-40 vm=4` makes it" in done.stderr
+    assert "`python launch.py -m profile=varuna model=opt-350 gpu=a100-40 vm=4 tp=4` makes it" in done.stderr
     assert "exporter.extra_file=... names another file" in done.stderr
     assert (tmp_path / "export/sailor/Planner/baselines/AMP/profiles/OPT-350/A100-40/profile_4.npy").exists()
 

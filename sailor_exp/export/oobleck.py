@@ -77,7 +77,7 @@ def _activation_bytes(source: Source, extra: Activations) -> dict[int, float]:
             raise MissingInputError(
                 extra.path,
                 what=f"the activation of layer {layer} at tp=1",
-                command=f"{extra.command} tp=1",
+                command=extra.command,
                 key="exporter.extra_file",
             )
     return {layer: measured[layer] / source.gpus_per_vm for layer in source.kinds}

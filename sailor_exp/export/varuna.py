@@ -32,7 +32,7 @@ def _require_microbatch_1(source: Source, peaks: PeakMemory) -> None:
             raise MissingInputError(
                 peaks.path,
                 what=f"the peak memory of layer {layer} at tp={source.gpus_per_vm} mbs=1",
-                command=f"{peaks.command} tp={source.gpus_per_vm}",
+                command=peaks.command,
                 key="exporter.extra_file",
             )
 
