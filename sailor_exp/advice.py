@@ -34,13 +34,18 @@ class Advice:
             return self._gathered(self.overlap())
         if name == "network":
             return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
-        axes = {
-            "varuna": f"tp={self.vm} mbs={_list(_MICROBATCHES)}",
-            "oobleck": f"tp={_list(self._powers(1))}",
-            "galvatron": f"pp=1,2 tp={_list(self._powers(1))}",
-        }[name]
-        command = f"python launch.py -m profile={name} {self._cell} vm={self.vm} {axes}"
-        return " ".join([command, *self.measured_with])
+        return " ".join([f"python launch.py -m profile={name} {self._cell}", *self._axes(name), *self.measured_with])
+
+    def _axes(self, name: str) -> list[str]:
+        """Cells without which a planner has no use for a profile; Galvatron's is of two stages at least."""
+        if name == "galvatron":
+            stages = _list(self._powers(1)) if self.vm > 1 else "1,2"
+            return [f"vm={max(self.vm, 2)}", f"pp={stages}", f"tp={_list(self._powers(1))}"]
+        if name == "varuna":
+            return [f"vm={self.vm}", f"tp={self.vm}", f"mbs={_list(_MICROBATCHES)}"]
+        if name == "check":
+            return [f"vm={self.vm}", f"tp={_list(self._powers(1))}", "mbs=1"]
+        return [f"vm={self.vm}", "tp=1"]
 
     def fit(self, scope: str) -> str:
         """Return the command that puts a scope into the network file."""

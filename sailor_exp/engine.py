@@ -76,6 +76,10 @@ class Engine:
         """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
         return lasting_tensors(self._engine, self._optimizer)
 
+    def release(self) -> None:
+        """Let go of the parts: nothing of the engine is used any more."""
+        release(self._engine)
+
     def _mark_groups(self) -> None:
         """Mark when the optimizer turns to each group, and when it is done with the last.
 
@@ -156,6 +160,15 @@ def lasting_tensors(engine: Any, optimizer: torch.optim.Optimizer) -> list[Tenso
     gradients = getattr(engine.optimizer, "fp32_groups_gradients_flat", [])
     tensors = [*engine.module.parameters(), *(p for group in optimizer.param_groups for p in group["params"])]
     return [*tensors, *(state for state in states if isinstance(state, Tensor)), *gradients]
+
+
+def release(engine: Any) -> None:
+    """Take DeepSpeed's hooks off the parameters: its bf16 optimizer's keep all that it holds allocated for good.
+
+    Autograd's node of a parameter holds the hook, the hook the optimizer, and that the parameter: no garbage collector
+    sees the whole circle.
+    """
+    engine.destroy()
 
 
 def _optimizer(cell: Cell, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -204,6 +204,8 @@ def _gather_network(job: GatherConfig) -> list[str]:
     from sailor_exp.export.inputs import place_of
 
     found = network_records.read(Path(job.network_dir), job.gpu.name)
+    if not found.links and not found.slowdowns and found.lacking:
+        return [*found.lacking, "nothing was written"]
     if not found.links and not found.slowdowns:
         commands = advice_of(job).links()
         raise NoLinkMeasuredError(Path(job.network_dir), gpu=job.gpu.name, command="`, `".join(commands))

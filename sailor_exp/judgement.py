@@ -87,12 +87,21 @@ def _key_faults(cell: Cell) -> list[str]:
     return found or (_tp_faults(cell) if profile.about_model else _ranks_faults(cell))
 
 
+def _foreign_ranks(cell: Cell) -> list[str]:
+    """Fault of a model on more or fewer ranks than it is split over: they would be replicas, which no record tells."""
+    if cell.ranks == cell.tp * cell.pp:
+        return []
+    return [f"profile.ranks={cell.profile.ranks}: tp={cell.tp} pp={cell.pp} say how many; leave it out"]
+
+
 def _default(key: str, cell: Cell) -> int:
     return cell.profile.ranks if key == "ranks" else 1
 
 
 def _tp_faults(cell: Cell) -> list[str]:
     tp, gpus = cell.tp, cell.vm.gpus
+    if found := _foreign_ranks(cell):
+        return found
     if tp > gpus:
         return [f"tp={tp} needs {tp} GPUs in one machine; vm={gpus} has {gpus}. Lower tp, or choose a larger vm."]
     if gpus % tp:

@@ -29,6 +29,10 @@ class PartAlone:
         del output
         self.engine.step()
 
+    def release(self) -> None:
+        """Let go of the part, so that nothing of it stays allocated beside the next one."""
+        self.engine.release()
+
     def forward(self) -> Tensor:
         """Return the output for a new input."""
         hidden = hidden_states(self._cell, self._device).requires_grad_()

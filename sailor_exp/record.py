@@ -301,12 +301,22 @@ def siblings(of: Record, profile_dir: Path) -> list[Record]:
     for _, other in read_all(profile_dir, of.identity.profile):
         key = tuple(other.identity.cell_keys.items())
         newer = key not in found or found[key].provenance.finished_at <= other.provenance.finished_at
-        if newer and _but_for_the_cell(other.identity) == _but_for_the_cell(of.identity):
+        if newer and but_for_the_cell(other.identity) == but_for_the_cell(of.identity):
             found[key] = other
     return [found[key] for key in sorted(found)]
 
 
-def _but_for_the_cell(identity: Identity) -> dict[str, Any]:
+def strangers(of: Record, profile_dir: Path) -> list[Record]:
+    """Return the records of the same profile with numbers that may not stand in one file with this one.
+
+    Raises RecordError.
+    """
+    others = (other for _, other in read_all(profile_dir, of.identity.profile) if other.outcome is Outcome.ok)
+    return [other for other in others if but_for_the_cell(other.identity) != but_for_the_cell(of.identity)]
+
+
+def but_for_the_cell(identity: Identity) -> dict[str, Any]:
+    """Return what records must have in common to stand in one file."""
     content = identity.model_dump(exclude=set(CELL_KEYS))
     content["gpu"].pop("memory_gb", None)
     return content

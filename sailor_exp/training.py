@@ -14,7 +14,7 @@ import torch.distributed
 from torch import Tensor, nn
 
 from sailor_exp.config import Cell
-from sailor_exp.engine import ModelParallelUnit, initialize, lasting_tensors
+from sailor_exp.engine import ModelParallelUnit, initialize, lasting_tensors, release
 from sailor_exp.errors import UpdateSkippedError
 from sailor_exp.full_model import FullModel
 from sailor_exp.limit import without_limit
@@ -64,6 +64,9 @@ class Training(Protocol):
     def drop_buffers(self) -> None:
         """Let go of what is kept between steps and is no model state. All ranks have to, at the same step."""
 
+    def release(self) -> None:
+        """Let go of the model, so that nothing of it stays allocated beside the next one."""
+
 
 def training_of(cell: Cell, device: torch.device) -> Training:
     """Build this rank's share of the whole model, all layers of it. Needs the group that `join_group` makes."""
@@ -107,6 +110,9 @@ class WholeModel:
     def drop_buffers(self) -> None:
         return
 
+    def release(self) -> None:
+        release(self._engine)
+
 
 class Pipeline:
     """One stage of DeepSpeed's pipeline: one forward, one backward in turn, and an update at the end of the step."""
@@ -145,6 +151,9 @@ class Pipeline:
             slots[:] = [None] * len(slots)
         self._engine.loss = None
         self._engine.reset_activation_shape()
+
+    def release(self) -> None:
+        release(self._engine)
 
     def _announced_instructions(self) -> Iterator[tuple[type, Callable[..., None]]]:
         from deepspeed.runtime.pipe import schedule

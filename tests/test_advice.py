@@ -25,12 +25,13 @@ def test_network_and_overlap_are_measured_of_a_gpu_and_gathered_by_it() -> None:
     assert advice.links() == [inter, intra, overlap]
 
 
-def test_extra_measurements_are_advised_with_the_cells_that_their_reader_needs() -> None:
-    advice = advice_of(gather_config("precision=bf16"))
-    command = "python launch.py -m profile={} model=gpt-tiny gpu=cpu vm=4 {} precision=bf16"
-    assert advice.profile("varuna") == command.format("varuna", "tp=4 mbs=1,2,4,8")
-    assert advice.profile("oobleck") == command.format("oobleck", "tp=1,2,4")
-    assert advice.profile("galvatron") == command.format("galvatron", "pp=1,2 tp=1,2,4")
+def test_a_profile_is_advised_with_the_cells_that_its_planner_needs() -> None:
+    advice = advice_of(gather_config("gpu=a100-40", "precision=bf16"))
+    about = "model=gpt-tiny gpu=a100-40 vm=4"
+    assert advice.profile("varuna") == f"python launch.py -m profile=varuna {about} tp=4 mbs=1,2,4,8 precision=bf16"
+    assert advice.profile("oobleck") == f"python launch.py -m profile=oobleck {about} tp=1 precision=bf16"
+    assert advice.profile("galvatron").endswith(f"profile=galvatron {about} pp=1,2,4 tp=1,2,4 precision=bf16")
+    assert advice_of(gather_config("vm='1'")).profile("galvatron").endswith("vm=2 pp=1,2 tp=1")
 
 
 def test_a_cpu_stands_for_two_machines_and_one_gpu_has_nothing_inside() -> None:

@@ -133,7 +133,7 @@ def test_gathering_says_how_to_measure_where_nothing_was_checked(tmp_path):
     record.write(records.measured(records.cell(*QUICK)), tmp_path)
     done = gather(tmp_path, "check=true", "profile_dir=.", "export_root=out", "model.num_layers=4")
     assert done.returncode == 1
-    assert "python launch.py profile=check model=gpt-tiny gpu=cpu" in done.stderr
+    assert "python launch.py -m profile=check model=gpt-tiny gpu=cpu vm=4 tp=1,2,4 mbs=1" in done.stderr
 
 
 def test_a_check_made_before_the_profile_is_held_against_the_profile_of_today(tmp_path):

@@ -35,6 +35,14 @@ def test_all_faults_are_told_at_once():
         assert word in found
 
 
+def test_a_model_has_as_many_ranks_as_it_is_split_over():
+    assert faults(cell("tp=2", "profile.ranks=2")) == []
+    assert faults(cell("tp=1", "profile.ranks=2")) == [
+        "profile.ranks=2: tp=1 pp=1 say how many; leave it out",
+    ]
+    assert faults(cell("profile=galvatron", "tp=2", "pp=2")) == []
+
+
 def test_rotary_positions_have_no_end():
     assert faults(cell("model=llama-3-8", "model.seq_length=16384")) == []
 

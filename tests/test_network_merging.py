@@ -169,6 +169,16 @@ def test_too_few_sizes_are_told_with_what_to_do(tmp_path):
     assert found.lacking[0].startswith("the intra fit of CPU for 2 ranks has 2 sizes; a fit needs 3.")
 
 
+def test_what_was_measured_and_cannot_be_used_is_told_where_there_is_nothing_else(tmp_path):
+    out = tmp_path / "outputs/network/CPU"
+    write_records(out, link_record(network_cell(), rate(1.0), sizes=[2**16, 2**17]))
+    done = gather(tmp_path, "exporter=network")
+    assert done.returncode == 1
+    assert "has 2 sizes; a fit needs 3." in done.stderr
+    assert "nothing was written" in done.stderr
+    assert not (tmp_path / "outputs/export").exists()
+
+
 def test_a_plot_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     write_records(tmp_path, link_record(network_cell(), rate(1.0)))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

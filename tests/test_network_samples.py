@@ -1,9 +1,10 @@
 import pytest
 
 from sailor_exp import record
-from sailor_exp.network_samples import Operation, bandwidths, slowdown
+from sailor_exp.network_samples import LeftOut, Operation, bandwidths, slowdown
 from sailor_exp.profiles.registry import profile_named
 from sailor_exp.results.network import network_of
+from sailor_exp.sweep import former
 from tests.link_records import link_record, network_cell, overlap_cell, overlap_record, rate, series
 
 
@@ -63,6 +64,21 @@ def test_a_link_is_known_as_well_as_its_worst_known_size():
     series_of = [network_of(made).series[0], worse, *network_of(made).series[2:]]
     measurement = network_of(made).model_copy(update={"series": series_of})
     assert profile_named("network").relative_half_width(made.model_copy(update={"measurement": measurement})) > 0.3
+
+
+def test_a_link_with_a_size_left_out_is_good_enough_for_its_own_budget_alone(tmp_path):
+    made = link_record(network_cell(), rate(1.0))
+    sizes = [made.measurement.series[0].model_dump() | {"left_out": [LeftOut(size_bytes=1, expected_s=9, budget_s=5)]}]
+    lacking = made.measurement.model_dump() | {"series": sizes}
+    content = made.model_dump() | {"measurement": lacking}
+    content["provenance"]["sampling"] = {"max_steps": 100, "budget_s": 5.0, "target": 0.03}
+    record.write(record.Record.model_validate(content), tmp_path)
+    within, beyond = (
+        network_cell(f"profile_dir={tmp_path}", f"sampling.budget_s={budget_s}", "sampling.max_steps=100")
+        for budget_s in (5, 60)
+    )
+    assert former(within) is not None
+    assert former(beyond) is None
 
 
 def test_a_range_of_sizes_is_part_of_what_a_cell_is():

@@ -4,10 +4,14 @@ Legend: s sequence, b microbatch, h hidden size, a heads; a unit is s b h number
 with biases and LayerNorm: 12 h^2 + 13 h parameters.
 """
 
+import weakref
+
 import pytest
 import torch
 
 from sailor_exp.layers import Kind
+from sailor_exp.memory import forget_the_past
+from sailor_exp.part_alone import PartAlone
 from sailor_exp.profiles.oobleck import OobleckProfile
 from sailor_exp.profiles.varuna import VarunaProfile
 from sailor_exp.record import DeviceFacts
@@ -25,6 +29,22 @@ class Silent:
 
     def entering(self, phase: str) -> None:
         pass
+
+
+def lasting_of_a_part(asked) -> list[weakref.ref]:
+    part = PartAlone(asked, Kind.layer, DEVICE)
+    part.step()
+    lasting = [weakref.ref(tensor) for tensor in part.engine.lasting_tensors()]
+    part.release()
+    return lasting
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_nothing_of_a_part_stays_beside_the_next(alone, precision):
+    lasting = lasting_of_a_part(cell("model.num_layers=1", f"precision={precision}"))
+    forget_the_past(DEVICE)
+    assert lasting
+    assert not [tensor for tensor in lasting if tensor() is not None]
 
 
 def counts(profile, *overrides: str) -> dict[str, int]:
@@ -53,6 +73,36 @@ def test_where_activations_are_most_the_peak_is_at_the_start_of_the_backward(alo
     expected = 12 * PARAMETERS + kept_bytes(s=32, b=16, a=1) + (1 + 1 + 4) * unit + second_projection
     assert found["peak_bytes"] == pytest.approx(expected, rel=0.05)
     assert found["lasting_bytes"] == pytest.approx(12 * PARAMETERS, rel=0.001)
+
+
+class Trained:
+    """A part with 300 bytes of lasting tensors, whose step allocates 90 more; something else holds 1000."""
+
+    def __init__(self, change) -> None:
+        self.engine = self
+        self.change = change
+
+    def lasting_tensors(self):
+        return [torch.zeros(300, dtype=torch.uint8)]
+
+    def step(self):
+        self.change(90)
+        self.change(-90)
+
+
+def test_on_cuda_what_is_of_no_part_is_not_counted(monkeypatch):
+    held = {"now": 1300, "highest": 1300}
+
+    def change(count):
+        held["now"] += count
+        held["highest"] = max(held.values())
+
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: held["now"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: held["highest"])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: held.update(highest=held["now"]))
+    asked = cell("profile=varuna")
+    found = VarunaProfile(asked, torch.device("cuda", 0), Silent()).counts(Trained(change), asked, Kind.head)
+    assert found == {"peak_bytes": 390, "lasting_bytes": 300}
 
 
 def test_where_parameters_are_most_the_peak_is_at_the_update(alone):

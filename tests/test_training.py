@@ -1,5 +1,6 @@
 """A model trains through the pipeline as it does in one piece."""
 
+import weakref
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from sailor_exp.config import Device
 from sailor_exp.errors import UpdateSkippedError
+from sailor_exp.memory import forget_the_past
 from sailor_exp.model import batch_of
 from sailor_exp.ranks import RankGroup, server
 from sailor_exp.training import training_of
@@ -59,6 +61,23 @@ def test_a_pipeline_trains_as_the_whole_model_does(tmp_path, tp, pp, overrides, 
     for told in stages:
         assert told.phases.count("forward") == told.phases.count("backward") == 3
         assert told.phases[-4:] == ["reduce gradients", "reduce gradients", "update", "mean loss"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_nothing_of_a_model_stays_beside_the_next(alone, precision):
+    lasting = lasting_of_a_model(cell("profile=galvatron", *SMALL[1:5], f"precision={precision}"))
+    forget_the_past(torch.device("cpu"))
+    assert lasting
+    assert not [tensor for tensor in lasting if tensor() is not None]
+
+
+def lasting_of_a_model(asked) -> list[weakref.ref]:
+    device = torch.device("cpu")
+    training = training_of(asked, device)
+    training.step([batch_of(asked, device)])
+    lasting = [weakref.ref(tensor) for tensor in training.lasting_tensors()]
+    training.release()
+    return lasting
 
 
 def test_a_step_whose_update_deepspeed_skips_is_no_step(alone):

@@ -32,4 +32,7 @@ class EachPartAlone(ABC):
     def _counts_alone(self, cell: Cell, kind: Kind) -> dict[str, int]:
         self.voice.progress(f"building {kind}")
         forget_the_past(self.device)
-        return self.counts(PartAlone(cell, kind, self.device), cell, kind)
+        alone = PartAlone(cell, kind, self.device)
+        counts = self.counts(alone, cell, kind)
+        alone.release()
+        return counts

@@ -44,7 +44,9 @@ class GalvatronProfile:
             training.step(batch, self._voice.entering)
         self._voice.progress(f"watching memory of {name}")
         with without_limit():
-            return observed(training, batch, self._device, self._voice.entering)
+            counts = observed(training, batch, self._device, self._voice.entering)
+        training.release()
+        return counts
 
 
 def observed(

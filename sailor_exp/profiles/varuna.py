@@ -3,7 +3,7 @@
 from sailor_exp.config import Cell
 from sailor_exp.layers import Kind
 from sailor_exp.limit import without_limit
-from sailor_exp.memory import footprint, peak_meter
+from sailor_exp.memory import allocated_bytes, footprint, peak_meter
 from sailor_exp.part_alone import PartAlone
 from sailor_exp.profiles.each_part_alone import EachPartAlone
 
@@ -19,7 +19,8 @@ class VarunaProfile(EachPartAlone):
         self.voice.progress(f"watching memory of {kind}")
         lasting = footprint(alone.engine.lasting_tensors()).bytes
         with without_limit():
-            meter = peak_meter(self.device, lasting)
+            # cuBLAS's workspace comes with the first product of the process, and is of no part.
+            meter = peak_meter(self.device, lasting, apart_bytes=allocated_bytes(self.device) - lasting)
             with meter:
                 meter.entering("step")
                 alone.step()

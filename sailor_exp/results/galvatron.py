@@ -46,7 +46,7 @@ class GalvatronResults(Profile):
         return {"measurement": StagesMeasurement(by_num_layers=by_num_layers)}
 
     def written(self, record: Record, profile_dir: Path) -> None:
-        bring_up_to_date(FILE, record, profile_dir, file_content)
+        bring_up_to_date(lambda _: FILE, record, profile_dir, file_content)
 
     def one_line(self, record: Record) -> str:
         num_layers, ranks = max(_of(record).by_num_layers.items(), key=lambda item: int(item[0]))

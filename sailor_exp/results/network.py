@@ -64,8 +64,11 @@ class NetworkResults(Profile):
         return {"measurement": NetworkMeasurement(link=link_of(ends, ranks[0].settings), series=series)}
 
     def relative_half_width(self, record: Record) -> float | None:
-        """The widest: every size of every operation is to be known so well."""
-        widths = [size.relative_half_width for series in network_of(record).series for size in series.sizes]
+        """The widest: every size of every operation is to be known so well. None where one was left out."""
+        measured = network_of(record).series
+        if any(series.left_out for series in measured):
+            return None
+        widths = [size.relative_half_width for series in measured for size in series.sizes]
         known = [width for width in widths if width is not None]
         return max(known) if known and len(known) == len(widths) else None
 

@@ -34,8 +34,7 @@ class OobleckResults(Profile):
         }
 
     def written(self, record: Record, profile_dir: Path) -> None:
-        name = f"oobleck_profile_{record.identity.subject}_{record.identity.gpu['name']}.json"
-        bring_up_to_date(name, record, profile_dir, file_content)
+        bring_up_to_date(_file_name, record, profile_dir, file_content)
 
     def one_line(self, record: Record) -> str:
         return f"{readable_bytes(sum(by_layer(record, _of(record).act_mem_bytes).values()))} in all layers"
@@ -43,6 +42,10 @@ class OobleckResults(Profile):
     def rows(self, record: Record) -> Iterator[list[str]]:
         for kind, kept in _of(record).act_mem_bytes.items():
             yield [str(record.identity.tp), kind, readable_bytes(kept)]
+
+
+def _file_name(record: Record) -> str:
+    return f"oobleck_profile_{record.identity.subject}_{record.identity.gpu['name']}.json"
 
 
 def file_content(records: Sequence[Record]) -> dict[str, dict[str, int]]:

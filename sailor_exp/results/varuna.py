@@ -39,8 +39,7 @@ class VarunaResults(Profile):
         }
 
     def written(self, record: Record, profile_dir: Path) -> None:
-        name = f"varuna_profile_{record.identity.subject}_{record.identity.gpu['name']}.json"
-        bring_up_to_date(name, record, profile_dir, file_content)
+        bring_up_to_date(_file_name, record, profile_dir, file_content)
 
     def one_line(self, record: Record) -> str:
         largest_part = max(_of(record).peak_bytes.items(), key=lambda part: part[1])
@@ -51,6 +50,10 @@ class VarunaResults(Profile):
         for kind, peak in _of(record).peak_bytes.items():
             yield [*head, kind, readable_bytes(_of(record).lasting_bytes[kind]), readable_bytes(peak)]
             head = ["", ""]
+
+
+def _file_name(record: Record) -> str:
+    return f"varuna_profile_{record.identity.subject}_{record.identity.gpu['name']}.json"
 
 
 def file_content(records: Sequence[Record]) -> dict[str, dict[str, dict[str, int]]]:
