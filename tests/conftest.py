@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +16,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: a file stays on one, and so does everything that needs SLURM's daemons."""
+    """With several workers: a file stays on one, and so does everything that needs SLURM's daemons.
+
+    xdist reads the groups in the same hook, so they must be there before.
+    """
     for item in items:
         parts = item.path.relative_to(Path(__file__).parent).parts
         item.add_marker(pytest.mark.xdist_group(parts[0]))
@@ -55,6 +60,16 @@ class Sweep:
         return self.output.read_text()
 
 
+@contextmanager
+def _interrupts_heard() -> Iterator[None]:
+    """For what is started as in a terminal: a worker of xdist ignores interrupts, and a child would inherit that."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 @pytest.fixture
 def start_sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
     """Starts `launch.py` with the arguments, in the temporary directory; ends what a test leaves running."""
@@ -62,7 +77,7 @@ def start_sweep(tmp_path: Path) -> Iterator[Callable[..., Sweep]]:
 
     def start(*arguments: str) -> Sweep:
         output = tmp_path / f"output{len(started)}.txt"
-        with output.open("w") as file:
+        with output.open("w") as file, _interrupts_heard():
             process = subprocess.Popen(
                 [sys.executable, str(ROOT / "launch.py"), *arguments],
                 stdout=file,
