@@ -18,7 +18,7 @@ demo-all: $(VENV)/installed
 	$(BIN)/python gather.py -m vm=2 exporter=amp,varuna,piper,metis,galvatron,oobleck report=true
 
 test: $(VENV)/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/slurm; others=$$?; $(BIN)/pytest tests/slurm && exit $$others
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .

@@ -16,17 +16,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers: a file stays on one, and so does everything that needs SLURM's daemons.
-
-    xdist reads the groups in the same hook, so they must be there before.
-    """
-    for item in items:
-        parts = item.path.relative_to(Path(__file__).parent).parts
-        item.add_marker(pytest.mark.xdist_group(parts[0]))
-
-
 @dataclass
 class Sweep:
     """A running `launch.py`, its output, and the ranks that it has started."""
