@@ -203,7 +203,7 @@ def test_a_cancelled_job_is_its_cells_outcome_and_the_others_are_there(launcher)
 
 def test_a_time_limit_that_is_too_short_ends_the_cell_that_met_it(launcher):
     status, output = launcher.run(
-        "hydra.launcher.time_min=1", "tp=1", "mbs=1,2", *ENDLESS, "sampling.budget_s=40", seconds=300
+        "hydra.launcher.time_min=1", "tp=1", "mbs=1,2", *ENDLESS, "sampling.budget_s=45", seconds=300
     )
     assert status == 1, output
     print_outcomes(launcher)
