@@ -18,7 +18,7 @@ demo-all: $(VENV)/installed
 	$(BIN)/python gather.py -m vm=2 exporter=amp,varuna,piper,metis,galvatron,oobleck report=true
 
 test: $(VENV)/installed
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/slurm; others=$$?; $(BIN)/pytest tests/slurm && exit $$others
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/cluster; others=$$?; $(BIN)/pytest tests/cluster && exit $$others
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -28,17 +28,17 @@ lint: $(VENV)/installed
 check: lint test
 
 bench: $(VENV)/installed
-	$(BIN)/python -m tests.bench_sweep
-	$(BIN)/python -m tests.bench_gather
+	$(BIN)/python -m tests.bench.bench_sweep
+	$(BIN)/python -m tests.bench.bench_gather
 
 accuracy: $(VENV)/installed
-	$(BIN)/python -m tests.accuracy
+	$(BIN)/python -m tests.bench.accuracy
 
 slurm-up: $(VENV)/installed
-	$(BIN)/python -m tests.slurm.cluster up
+	$(BIN)/python -m tests.cluster.cluster up
 
 slurm-down: $(VENV)/installed
-	$(BIN)/python -m tests.slurm.cluster down
+	$(BIN)/python -m tests.cluster.cluster down
 
 clean:
 	rm -rf $(VENV)

@@ -18,9 +18,9 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config import CELL_KEYS, cell_from, gather_from
+from sailor_exp.config.schema import CELL_KEYS, cell_from, gather_from
 from sailor_exp.errors import ConfigurationError
-from sailor_exp.judgement import faults, gather_faults
+from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
 CONF = Path(__file__).resolve().parent.parent / "conf"

@@ -78,7 +78,8 @@ class RankStartError(SailorExpError):
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
         super().__init__(
-            f"ranks cannot be started ({reason!r}): a library may not load. Try: python -c 'import sailor_exp.worker'"
+            f"ranks cannot be started ({reason!r}): a library may not load. "
+            "Try: python -c 'import sailor_exp.sweep.rank_process'"
         )
 
 

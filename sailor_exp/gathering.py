@@ -14,9 +14,8 @@ from typing import Never
 import hydra
 from omegaconf import DictConfig
 
-from sailor_exp import command_line, storage
-from sailor_exp.advice import advice_of
-from sailor_exp.config import GatherConfig, VmConfig, gather_from, register
+from sailor_exp import command_line
+from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from, register
 from sailor_exp.errors import (
     ConfigurationError,
     MissingPackageError,
@@ -25,6 +24,8 @@ from sailor_exp.errors import (
     SailorExpError,
     UnknownExporterError,
 )
+from sailor_exp.files import whole
+from sailor_exp.profiles.advice import advice_of
 
 LACKING, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -135,8 +136,8 @@ class _Run:
 
     def _export(self, job: GatherConfig) -> None:
         """Write a planner's files from the gathered database."""
-        from sailor_exp.export.inputs import place_of, source_of, unread_files
-        from sailor_exp.export.registry import EXPORTERS
+        from sailor_exp.exporters.inputs import place_of, source_of, unread_files
+        from sailor_exp.exporters.registry import EXPORTERS
 
         if job.exporter.name not in EXPORTERS:
             raise UnknownExporterError(job.exporter.name, [_SAILOR, _NETWORK, *_TABLES, *EXPORTERS])
@@ -147,7 +148,7 @@ class _Run:
         directory = place_of(job).baseline(exporter.planner)
         for name, content in files.items():
             self._warn_of_overwriting(directory / name, content, job)
-            storage.write_whole(directory / name, content)
+            whole.write_whole(directory / name, content)
         print(f"{_name(job)}: {_counted(len(files), 'file')} in {directory}/: {', '.join(files)}")
 
     def _warn_of_overwriting(self, path: Path, content: bytes, job: GatherConfig) -> None:
@@ -170,13 +171,17 @@ def _lacking(do: Callable[[GatherConfig], list[str]], job: GatherConfig) -> list
 
 def _gather(job: GatherConfig) -> list[str]:
     """Merge the records into Sailor's three files, and print the coverage; returns what a reader lacks."""
-    from sailor_exp import coverage, profile_file, record
-    from sailor_exp.export.inputs import place_of
-    from sailor_exp.merging import merge
-    from sailor_exp.table import table_of
+    from sailor_exp.exporters.inputs import place_of
+    from sailor_exp.exporters.sailor import coverage
+    from sailor_exp.exporters.sailor.grid import table_of
+    from sailor_exp.exporters.sailor.merge import merge
+    from sailor_exp.profiles.layers import profile_file
+    from sailor_exp.records import files as record_files
 
     profile_dir = Path(job.profile_dir)
-    found = table_of(job, record.read_all(profile_dir), profile_file.read_all(profile_dir, job.model, job.gpu.name))
+    found = table_of(
+        job, record_files.read_all(profile_dir), profile_file.read_all(profile_dir, job.model, job.gpu.name)
+    )
     if not found.states:
         raise _nothing_measured(job)
     for warning in found.warnings:
@@ -199,9 +204,10 @@ def _gather(job: GatherConfig) -> list[str]:
 
 def _gather_network(job: GatherConfig) -> list[str]:
     """Fit and merge what was measured of a GPU's links, and show it; returns what has no number."""
-    from sailor_exp import network_merging, network_plot, network_records, network_report
-    from sailor_exp.display import console
-    from sailor_exp.export.inputs import place_of
+    from sailor_exp.exporters.inputs import place_of
+    from sailor_exp.exporters.network import merge, plot, show
+    from sailor_exp.exporters.network import records as network_records
+    from sailor_exp.terminal import console
 
     found = network_records.read(Path(job.network_dir), job.gpu.name)
     if not found.links and not found.slowdowns and found.lacking:
@@ -211,18 +217,18 @@ def _gather_network(job: GatherConfig) -> list[str]:
         raise NoLinkMeasuredError(Path(job.network_dir), gpu=job.gpu.name, command="`, `".join(commands))
     for warning in found.warnings:
         warnings.warn(warning, stacklevel=2)
-    network_report.show(found, console())
-    written = network_merging.merge(
+    show.show(found, console())
+    written = merge.merge(
         lock=place_of(job).lock,
-        network_file=network_merging.file_of(job.exporter.network_file, "exporter.network_file"),
-        overlap_file=network_merging.file_of(job.exporter.overlap_file, "exporter.overlap_file"),
+        network_file=merge.file_of(job.exporter.network_file, "exporter.network_file"),
+        overlap_file=merge.file_of(job.exporter.overlap_file, "exporter.overlap_file"),
         gpu=job.gpu.name,
         found=found,
     )
     if found.links:
         picture = Path(job.export_root) / "plots" / f"network_{job.gpu.name}.png"
         try:
-            storage.write_whole(picture, network_plot.as_png(job.gpu.name, found.links))
+            whole.write_whole(picture, plot.as_png(job.gpu.name, found.links))
             written.append(picture)
         except MissingPackageError as error:
             warnings.warn(str(error), stacklevel=2)
@@ -233,29 +239,30 @@ def _gather_network(job: GatherConfig) -> list[str]:
 
 def _check(job: GatherConfig) -> list[str]:
     """Hold the records against training steps, print and write the table; returns what is too far off."""
-    from sailor_exp import checking
+    from sailor_exp.exporters.sailor import accuracy
 
-    cells = list(checking.checked_cells(job))
+    cells = list(accuracy.checked_cells(job))
     if not cells:
         command = advice_of(job).profile("check")
         return [f"check=true: no training steps were measured in {job.profile_dir}/. Measure with `{command}`"]
-    print(checking.as_text(cells, job.check_limit))
+    print(accuracy.as_text(cells, job.check_limit))
     path = Path(job.export_root) / "checks" / job.model.name / f"{job.gpu.name}.csv"
-    storage.write_whole(path, checking.as_csv(cells, job.check_limit))
+    whole.write_whole(path, accuracy.as_csv(cells, job.check_limit))
     print(f"wrote {path}")
-    return checking.complaints(cells, job.check_limit)
+    return accuracy.complaints(cells, job.check_limit)
 
 
 def _write_table(job: GatherConfig) -> None:
     """Write all records as one tidy table."""
-    from sailor_exp import record, tidy
+    from sailor_exp.exporters import tables
+    from sailor_exp.records import files as record_files
 
-    render = tidy.as_csv if job.exporter.name == "csv" else tidy.as_parquet
-    records = list(record.read_all(Path(job.profile_dir)))
+    render = tables.as_csv if job.exporter.name == "csv" else tables.as_parquet
+    records = list(record_files.read_all(Path(job.profile_dir)))
     if not records:
         raise _nothing_measured(job)
     path = Path(job.export_root) / "tables" / job.model.name / f"{job.gpu.name}.{job.exporter.name}"
-    storage.write_whole(path, render(records))
+    whole.write_whole(path, render(records))
     print(f"{_counted(len(records), 'record')} in {path}")
 
 
@@ -265,19 +272,21 @@ def _report_path(job: GatherConfig) -> Path:
 
 def _write_report(job: GatherConfig, path: Path) -> None:
     """Write what the records say as a page to look at. Its own warnings stand in it."""
-    from sailor_exp import checking, profile_file, record
+    from sailor_exp.exporters.sailor import accuracy
+    from sailor_exp.exporters.sailor.grid import table_of
+    from sailor_exp.profiles.layers import profile_file
+    from sailor_exp.records import files as record_files
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
-    from sailor_exp.table import table_of
 
     profile_dir = Path(job.profile_dir)
-    records = list(record.read_all(profile_dir))
+    records = list(record_files.read_all(profile_dir))
     table = table_of(job, records, profile_file.read_all(profile_dir, job.model, job.gpu.name))
     if not table.states:
         raise _nothing_measured(job)
-    predictions = checking.prediction_rows(checking.checked_cells(job))
+    predictions = accuracy.prediction_rows(accuracy.checked_cells(job))
     content = content_of(job, table, records, predictions)
-    storage.write_whole(path, page(content, error_limit=job.check_limit if predictions else None))
+    whole.write_whole(path, page(content, error_limit=job.check_limit if predictions else None))
     print(f"report: {path}")
 
 

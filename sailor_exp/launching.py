@@ -16,13 +16,15 @@ from typing import Never
 import hydra
 from omegaconf import DictConfig
 
-from sailor_exp import command_line, sweep
-from sailor_exp.config import Action, Cell, cell_from, register
-from sailor_exp.display import LiveDisplay, console, print_results
+from sailor_exp import command_line
+from sailor_exp.config.schema import Action, Cell, cell_from, register
 from sailor_exp.errors import ConfigurationError, SailorExpError
-from sailor_exp.judgement import faults, grid_faults, one_machine_faults
-from sailor_exp.ranks import server
+from sailor_exp.profiles.faults import faults, grid_faults, one_machine_faults
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
+from sailor_exp.sweep import reuse, sweep
+from sailor_exp.sweep.display import LiveDisplay, print_results
+from sailor_exp.sweep.rank_group import server
+from sailor_exp.terminal import console
 
 BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
@@ -129,10 +131,10 @@ def _measure(cells: Sequence[Cell]) -> list[str]:
 
 
 def _show_records(cells: Sequence[Cell]) -> list[str]:
-    from sailor_exp.slurm import overview
+    from sailor_exp.slurm import status
 
-    found = overview.local_rows(cells)
-    overview.print_rows(found, console())
+    found = status.local_rows(cells)
+    status.print_rows(found, console())
     return [row.state for row in found]
 
 
@@ -181,17 +183,17 @@ def _launch_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> 
 
 
 def _show_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
-    from sailor_exp.slurm import overview
+    from sailor_exp.slurm import status
 
-    found = overview.rows(cells, Path(options[0].submission_dir).absolute())
-    overview.print_rows(found, console())
+    found = status.rows(cells, Path(options[0].submission_dir).absolute())
+    status.print_rows(found, console())
     return [row.state for row in found]
 
 
 def _cancel_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
-    from sailor_exp.slurm import overview
+    from sailor_exp.slurm import status
 
-    cancelled = overview.cancel(cells, Path(options[0].submission_dir).absolute())
+    cancelled = status.cancel(cells, Path(options[0].submission_dir).absolute())
     said = f"cancelled {len(cancelled)} jobs: {', '.join(cancelled)}" if cancelled else "nothing is queued or running"
     console().print(said, highlight=False, soft_wrap=True)
     return ["cancelled"] * len(cells)
@@ -207,6 +209,6 @@ def _outcomes(results: Sequence[sweep.Result]) -> list[str]:
 def _start_importing(arguments: Sequence[str], cells: Sequence[Cell]) -> None:
     """Let the ranks' server import while Hydra composes, where this process will measure anything itself."""
     elsewhere = any(argument.startswith("hydra/launcher=") for argument in arguments)
-    waiting = [cell for cell in cells if cell.action is Action.launch and not sweep.settled(cell)]
+    waiting = [cell for cell in cells if cell.action is Action.launch and not reuse.settled(cell)]
     if waiting and not elsewhere:
         server(waiting[0].gpu.device)

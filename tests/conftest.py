@@ -104,9 +104,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     import torch
     from megatron.core import parallel_state
 
-    from sailor_exp.agreement import RankAgreement
-    from sailor_exp.worker import join_group
-    from tests.cells import cell
+    from sailor_exp.instruments.agreement import RankAgreement
+    from sailor_exp.training.process_group import join_group
+    from tests.build.cells import cell
 
     patch = pytest.MonkeyPatch()
     patch.setattr(torch.cuda, "current_device", torch.cuda.current_device)

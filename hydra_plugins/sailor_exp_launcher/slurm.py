@@ -60,7 +60,7 @@ class SlurmLauncher(Launcher):
     def _run_each(
         self, jobs: Sequence[JobReturn], job_overrides: Sequence[Sequence[str]], first: int
     ) -> Sequence[JobReturn]:
-        from sailor_exp.slurm.hydra_jobs import HydraJob, run_jobs
+        from sailor_exp.slurm.other_applications import HydraJob, run_jobs
 
         calls = [
             HydraJob(

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sailor_exp.config import Cell
-from sailor_exp.record import Record
+from sailor_exp.config.schema import Cell
+from sailor_exp.records.record import Record
 
 
 class Profile(ABC):

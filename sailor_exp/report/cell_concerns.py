@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from sailor_exp.merging import CellKey
-from sailor_exp.record import Outcome
+from sailor_exp.exporters.sailor.grid import State
+from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.record import Outcome
 from sailor_exp.report.concern import Concern, Weight, counted, measure_command, named
 from sailor_exp.report.content import Content
-from sailor_exp.report.figures import percent
-from sailor_exp.table import State
+from sailor_exp.report.drawing.figures import percent
 
 NEAR_FULL = 0.9
 """Share of the memory that a cell was given above which it is told to be near its end."""

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sailor_exp.advice import advice_of
-from sailor_exp.merging import CellKey
+from sailor_exp.profiles.advice import advice_of
+from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.report.content import Content
 
 _NAMED_CELLS = 6

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sailor_exp.config import GatherConfig
-from sailor_exp.merging import CellKey
-from sailor_exp.record import Memory, Provenance, Record, Statistics
-from sailor_exp.report.figures import Figure, Quantity
-from sailor_exp.report.predictions import PredictionRow
-from sailor_exp.samples import Samples
-from sailor_exp.table import PROFILE, State, Table
+from sailor_exp.config.schema import GatherConfig
+from sailor_exp.exporters.sailor.grid import PROFILE, State, Table
+from sailor_exp.profiles.check.comparison import PredictionRow
+from sailor_exp.profiles.layers.measurement import Memory, Samples, Statistics
+from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.provenance import Provenance
+from sailor_exp.records.record import Record
+from sailor_exp.report.drawing.figures import Figure, Quantity
 from sailor_exp.units import GIB
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
+from sailor_exp.exporters.sailor.grid import Reason
 from sailor_exp.report.concern import Concern, Weight, cells_of, counted, measure_command, named, were
 from sailor_exp.report.content import Content
-from sailor_exp.table import Reason
 
 SLOWED = 0.9
 """Share of the highest clock below which a GPU is told to be held back."""

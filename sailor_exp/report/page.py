@@ -3,14 +3,15 @@
 from importlib import resources
 from xml.etree import ElementTree as ET
 
-from sailor_exp.report.accuracy import accuracy
-from sailor_exp.report.concerns import concerns_of
+from sailor_exp.report import cell_concerns, machine_concerns
+from sailor_exp.report.concern import Concern, Weight
 from sailor_exp.report.content import Content
-from sailor_exp.report.markup import tag, written
-from sailor_exp.report.origin import provenance, reading
-from sailor_exp.report.overview import concerns, grid, header, tiles
-from sailor_exp.report.space import memory
-from sailor_exp.report.times import scaling, times
+from sailor_exp.report.drawing.markup import tag, written
+from sailor_exp.report.sections.accuracy import accuracy
+from sailor_exp.report.sections.head import concerns, grid, header, tiles
+from sailor_exp.report.sections.memory import memory
+from sailor_exp.report.sections.provenance import provenance, reading
+from sailor_exp.report.sections.times import scaling, times
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a browser may load for the page: nothing. It holds even if something in it should ask."""
@@ -49,3 +50,13 @@ def _head(content: Content) -> ET.Element:
         tag("title", f"{content.title}: what training a layer costs"),
         tag("style", resources.files("sailor_exp.report").joinpath("style.css").read_text()),
     )
+
+
+def concerns_of(content: Content, *, error_limit: float | None) -> list[Concern]:
+    """Everything to be careful with, the gravest first.
+
+    error_limit: relative error of a prediction above which it is told; None for no limit.
+    """
+    found = [concern for look in (*cell_concerns.LOOKS, *machine_concerns.LOOKS) for concern in look(content)]
+    found += cell_concerns.wrong_predictions(content, error_limit)
+    return sorted(found, key=lambda concern: list(Weight).index(concern.weight))

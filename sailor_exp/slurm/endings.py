@@ -4,10 +4,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sailor_exp.ranks import tail
-from sailor_exp.record import Ending, Outcome
+from sailor_exp.records.record import Ending, Outcome
 from sailor_exp.slurm.request import Request
 from sailor_exp.slurm.states import JobState
+from sailor_exp.sweep.logs import tail
 
 _TAIL_LINES = 8
 _KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded \w*\s?memory limit|oom.kill)", re.IGNORECASE)

@@ -6,20 +6,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sailor_exp import provenance, record
-from sailor_exp.config import Cell
-from sailor_exp.display import LiveDisplay
-from sailor_exp.record import Ending, Outcome
-from sailor_exp.slurm import book, job, snapshot, states, submission
+from sailor_exp.config.schema import Cell
+from sailor_exp.records import files as record_files
+from sailor_exp.records import provenance
+from sailor_exp.records.record import Ending, Outcome
+from sailor_exp.slurm import code_copy, job, ledger, states, submission
 from sailor_exp.slurm.commands import max_array_size
 from sailor_exp.slurm.endings import ending_of, lost, outcome_of
 from sailor_exp.slurm.ledger import Ledger, LedgerJob, Submission
 from sailor_exp.slurm.options import SlurmOptions
-from sailor_exp.slurm.refusal import SubmissionRefused
 from sailor_exp.slurm.request import Request, exports
 from sailor_exp.slurm.states import Answer, JobState
-from sailor_exp.slurm.submission import Array, Job
-from sailor_exp.sweep import Result, Sweep, former, packs, record_path
+from sailor_exp.slurm.submission import Array, Job, SubmissionRefused
+from sailor_exp.sweep.display import LiveDisplay
+from sailor_exp.sweep.reuse import former, record_path
+from sailor_exp.sweep.sweep import Result, Sweep, packs
 
 RESULT_GRACE_S = 10.0
 """How long after a job's end its records and its accounting may become visible: file systems and sacct lag."""
@@ -80,7 +81,7 @@ class SlurmGrid:
         """
         started = time.monotonic()
         with self._ledger.locked():
-            book.recover(self._ledger)
+            ledger.recover(self._ledger)
             for pack in packs(self._cells):
                 self._sweep.settle(pack)
             attached = self._attach([place for pack in packs(self._cells) for place in self._sweep.waiting(pack)])
@@ -109,7 +110,7 @@ class SlurmGrid:
 
     def _attach(self, places: Sequence[int]) -> list[str]:
         attached = []
-        for known in book.known_jobs(self._ledger, self._cells, places):
+        for known in ledger.known_jobs(self._ledger, self._cells, places):
             if known.active:
                 request = Request.of(self._options[known.cells[0]])
                 held = Job(cells=known.cells, request=request, preemptions=known.preemptions)
@@ -134,7 +135,7 @@ class SlurmGrid:
     def _submit(self, jobs: Sequence[Job]) -> list[str]:
         if not jobs:
             return []
-        code = snapshot.take(self._directory)
+        code = code_copy.take(self._directory)
         return [
             job_id for array in submission.arrays(jobs, max_array_size()) for job_id in self._submit_array(array, code)
         ]
@@ -180,7 +181,8 @@ class SlurmGrid:
             job_id=None,
             jobs=[
                 LedgerJob(
-                    records=[book.record_key(self._cells[place]) for place in each.cells], preemptions=each.preemptions
+                    records=[ledger.record_key(self._cells[place]) for place in each.cells],
+                    preemptions=each.preemptions,
                 )
                 for each in array.jobs
             ],
@@ -224,7 +226,7 @@ class SlurmGrid:
                 fault = answer.sacct_fault or "neither squeue nor sacct lists it"
                 for place in places:
                     ending = lost(followed.job_id, fault, followed.log)
-                    self._sweep.finish(place, Outcome.failed, ending, book.job_variables(followed.job_id))
+                    self._sweep.finish(place, Outcome.failed, ending, ledger.job_variables(followed.job_id))
 
     def _hear_end(self, followed: _Followed, places: Sequence[int], state: JobState, *, told: bool) -> None:
         """End what the job left. told: whether accounting has said all that it will say of how it ended."""
@@ -242,7 +244,7 @@ class SlurmGrid:
             places = [*places, *killed]
         for place in places:
             ending = ending_of(followed.job_id, state, followed.job.request, followed.log)
-            slurm = {**book.job_variables(followed.job_id), "State": state.name}
+            slurm = {**ledger.job_variables(followed.job_id), "State": state.name}
             self._sweep.finish(place, outcome_of(state), ending, slurm)
 
     def _submit_again(self, followed: _Followed, places: Sequence[int]) -> None:
@@ -260,7 +262,7 @@ class SlurmGrid:
             if (made := self._sweep.result(place)) is not None
             and made.record.ending is not None
             and made.record.ending.signal == "SIGKILL"
-            and book.made_in(made.record, followed.job_id)
+            and ledger.made_in(made.record, followed.job_id)
         ]
 
     def _collect(self, followed: _Followed) -> None:
@@ -271,9 +273,9 @@ class SlurmGrid:
             if changed is None or self._seen_records.get(place) == changed:
                 continue
             self._seen_records[place] = changed
-            made = record.read(path)
+            made = record_files.read(path)
             good = not self._cells[place].force and former(self._cells[place]) is not None
-            if good or book.made_in(made, followed.job_id):
+            if good or ledger.made_in(made, followed.job_id):
                 self._sweep.keep(place, made)
 
     def _show(self, places: Iterable[int], text: str) -> None:

@@ -8,13 +8,14 @@ from types import FrameType
 from typing import NoReturn
 
 import sailor_exp
-from sailor_exp.config import Cell
-from sailor_exp.display import LiveDisplay, console
+from sailor_exp.config.schema import Cell
 from sailor_exp.errors import SailorExpError
-from sailor_exp.machines import SeveralMachines
-from sailor_exp.ranks import server
-from sailor_exp.rendezvous import of_this_task
-from sailor_exp.sweep import assist, run
+from sailor_exp.slurm.rendezvous import of_this_task
+from sailor_exp.sweep.display import LiveDisplay
+from sailor_exp.sweep.machines import SeveralMachines
+from sailor_exp.sweep.rank_group import server
+from sailor_exp.sweep.sweep import assist, run
+from sailor_exp.terminal import console
 
 TERMINATED = 128 + signal.SIGTERM
 

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config import Cell, Device
+from sailor_exp.config.schema import Cell, Device
 from sailor_exp.errors import ConfigurationError
 
 

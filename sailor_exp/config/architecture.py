@@ -1,0 +1,94 @@
+"""Layer ids of a model, and the kinds of parts that stand for them.
+
+Ids are those of the published profiles: "0" embedding, "1".."L" transformer layers, then the head; a model with
+`separate_final_norm` has its final norm in between.
+"""
+
+from collections.abc import Collection
+from enum import StrEnum
+from pathlib import Path
+
+from sailor_exp.config.schema import (
+    ModelConfig,
+)
+from sailor_exp.errors import LayerIdsError
+
+
+class Kind(StrEnum):
+    """What a part stands for. Layers that attend differently are kinds of their own."""
+
+    embedding = "embedding"
+    layer = "layer"
+    layer_window = "layer_window"
+    final_norm = "final_norm"
+    head = "head"
+
+
+def window_pattern(model: ModelConfig) -> list[int]:
+    """For each transformer layer 1 if it attends to a window, else 0: the configured pattern, repeated."""
+    if model.window_size is None:
+        return [0] * model.num_layers
+    pattern = model.window_attn_skip_freq or [1]
+    return [pattern[index % len(pattern)] for index in range(model.num_layers)]
+
+
+def kind_of_layer(model: ModelConfig, number: int) -> Kind:
+    """Kind of transformer layer `number`, counted from 1."""
+    return Kind.layer_window if window_pattern(model)[number - 1] else Kind.layer
+
+
+def kinds_by_layer_id(model: ModelConfig) -> dict[str, str]:
+    """Every layer id of the model, in order, with the kind of part that stands for it."""
+    layers = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
+    tail = [Kind.final_norm, Kind.head] if model.separate_final_norm else [Kind.head]
+    return {str(index): kind.value for index, kind in enumerate([Kind.embedding, *layers, *tail])}
+
+
+def measured_layers(model: ModelConfig) -> list[int]:
+    """Numbers of the transformer layers to build: the first of each kind, or the first two where all are alike."""
+    kinds = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
+    if len(set(kinds)) == 1:
+        return list(range(1, min(2, model.num_layers) + 1))
+    return sorted(kinds.index(kind) + 1 for kind in set(kinds))
+
+
+def measured_kinds(model: ModelConfig) -> list[Kind]:
+    """Every kind of part that the model has, in its order."""
+    return list(dict.fromkeys(Kind(kind) for kind in kinds_by_layer_id(model).values()))
+
+
+def check_layer_ids(model: ModelConfig, found: Collection[int], path: Path, place: str) -> None:
+    """Hold the layer ids that a file has in one place against those of the model.
+
+    Raises LayerIdsError that says what is missing or too much.
+    """
+    expected = range(len(kinds_by_layer_id(model)))
+    if set(found) == set(expected):
+        return
+    missing = [str(layer) for layer in expected if layer not in found]
+    foreign = [str(layer) for layer in sorted(found) if layer not in expected]
+    faults = [f"{len(found)} layer ids"]
+    faults += [f"none of the id {', '.join(missing)}"] if missing else []
+    faults += [f"the id {', '.join(foreign)} beyond the last"] if foreign else []
+    raise LayerIdsError(path, place=place, fault=", ".join(faults), expected=len(expected), num_layers=model.num_layers)
+
+
+def padded_vocab_size(model: ModelConfig, tp: int) -> int:
+    """Vocabulary with Megatron's padding, so that every rank holds the same number of rows.
+
+    Source: Megatron-LM, `_vocab_size_with_padding`: the next multiple of
+    `make_vocab_size_divisible_by` x tp.
+    """
+    multiple = model.make_vocab_size_divisible_by * tp
+    return -(-model.vocab_size // multiple) * multiple
+
+
+def uneven_split(model: ModelConfig, tp: int) -> str | None:
+    """Why tp does not divide the architecture, or None."""
+    parts = {
+        "num_attention_heads": model.num_attention_heads,
+        "num_query_groups": model.num_query_groups,
+        "ffn_hidden_size": model.ffn_hidden_size,
+    }
+    uneven = [f"{name}={count}" for name, count in parts.items() if count % tp]
+    return f"{model.name} cannot be split over tp={tp}: {', '.join(uneven)} do not divide" if uneven else None

@@ -1,0 +1,257 @@
+"""What a user configures: the schemas that Hydra composes into, and the typed cell that the rest works on.
+
+`register()` puts the schemas into Hydra's ConfigStore; `cell_from` converts a composed configuration once,
+at the entry point. `sailor_exp.judgement` says what is wrong with it.
+"""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+CELL_KEYS = ("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes")
+"""What cells of one profile and one model may differ in; each profile has a use for some of them."""
+
+
+class Precision(StrEnum):
+    """Type of parameters and activations; bf16 keeps fp32 master weights and fp32 gradients."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class Optimizer(StrEnum):
+    """The update rule."""
+
+    adam = "adam"
+    sgd = "sgd"
+
+
+class Attention(StrEnum):
+    """The kernel between the query/key/value and the output projection."""
+
+    unfused = "unfused"
+    sdpa = "sdpa"
+
+
+class PositionEmbedding(StrEnum):
+    """Megatron's `position_embedding_type`."""
+
+    learned_absolute = "learned_absolute"
+    rope = "rope"
+
+
+class Normalization(StrEnum):
+    """Megatron's `normalization`."""
+
+    LayerNorm = "LayerNorm"
+    RMSNorm = "RMSNorm"
+
+
+class Activation(StrEnum):
+    """Activation of the feed-forward network; swiglu is gated, with two projections up."""
+
+    relu = "relu"
+    gelu = "gelu"
+    swiglu = "swiglu"
+
+
+class Device(StrEnum):
+    """Where a rank computes."""
+
+    cuda = "cuda"
+    cpu = "cpu"
+
+
+class Backend(StrEnum):
+    """How ranks talk."""
+
+    nccl = "nccl"
+    gloo = "gloo"
+
+
+class Action(StrEnum):
+    """What to do with the grid: measure it, show how far it is, or take back what is queued and running."""
+
+    launch = "launch"
+    status = "status"
+    cancel = "cancel"
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """An architecture, in Megatron's own names. `name` is what planners key on."""
+
+    name: str = MISSING
+    num_layers: int = MISSING
+    hidden_size: int = MISSING
+    num_attention_heads: int = MISSING
+    num_query_groups: int = "${.num_attention_heads}"  # type: ignore[assignment]
+    ffn_hidden_size: int = MISSING
+    seq_length: int = MISSING
+    max_position_embeddings: int = MISSING
+    vocab_size: int = MISSING
+    make_vocab_size_divisible_by: int = 128
+    position_embedding_type: PositionEmbedding = PositionEmbedding.learned_absolute
+    rotary_base: int = 10000
+    normalization: Normalization = Normalization.LayerNorm
+    activation: Activation = Activation.gelu
+    add_bias_linear: bool = True
+    window_size: int | None = None
+    window_attn_skip_freq: list[int] | None = None
+    separate_final_norm: bool = False
+    untie_embeddings_and_output_weights: bool = False
+
+
+@dataclass(kw_only=True)
+class GpuConfig:
+    """A kind of device. `memory_gb` counts 2^30 bytes per device."""
+
+    name: str = MISSING
+    device: Device = MISSING
+    backend: Backend = MISSING
+    memory_gb: float = MISSING
+    device_name: str | None = None
+    slurm_gres: str | None = None
+
+
+@dataclass(kw_only=True)
+class VmConfig:
+    """A machine; `gpus` bounds the tensor parallel degree."""
+
+    gpus: int = MISSING
+
+
+@dataclass(kw_only=True)
+class ProfileConfig:
+    """What a cell measures. `subject` names the directory of its records, `ranks` the processes in one machine.
+
+    The other keys belong to one profile each, and are None elsewhere: network sends messages of `least_bytes` to
+    `most_bytes`.
+    """
+
+    name: str = MISSING
+    subject: str = MISSING
+    ranks: int = MISSING
+    least_bytes: int | None = None
+    most_bytes: int | None = None
+
+
+@dataclass(kw_only=True)
+class SamplingConfig:
+    """When a cell has been sampled enough. Steps count from the first one after the warm-up."""
+
+    warmup: int = 3
+    min_steps: int = 16
+    max_steps: int = 100
+    check_every: int = 8
+    target: float | None = None
+    budget_s: float = 60.0
+
+
+@dataclass(kw_only=True)
+class LaunchConfig:
+    """One cell of the grid, and how to measure it: the schema of conf/launch.yaml.
+
+    `ranks` processes in each of `nodes` machines measure it.
+    """
+
+    pp: int = 1
+    tp: int = MISSING
+    mbs: int = MISSING
+    num_microbatches: int = 1
+    ranks: int = "${profile.ranks}"  # type: ignore[assignment]
+    nodes: int = 1
+    precision: Precision = Precision.fp32
+    optimizer: Optimizer = Optimizer.adam
+    attention: Attention = Attention.unfused
+    profile_dir: str = MISSING
+    force: bool = False
+    skip_after_oom: bool = True
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    stall_s: float = 300.0
+    action: Action = Action.launch
+    model: ModelConfig = field(default_factory=ModelConfig)
+    gpu: GpuConfig = field(default_factory=GpuConfig)
+    vm: VmConfig = field(default_factory=VmConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+
+
+Cell = LaunchConfig
+"""A composed, typed configuration of one (tp, mbs)."""
+
+
+@dataclass(kw_only=True)
+class ExporterConfig:
+    """A planner, or a table for people. The files are what it reads besides the gathered database."""
+
+    name: str = MISSING
+    extra_file: str | None = None
+    network_file: str | None = None
+    overlap_file: str | None = None
+    max_nodes: int = 128
+
+
+@dataclass(kw_only=True)
+class GatherConfig:
+    """What to gather or to export: the schema of conf/gather.yaml."""
+
+    precision: Precision = Precision.fp32
+    optimizer: Optimizer = Optimizer.adam
+    attention: Attention = Attention.unfused
+    profile_dir: str = MISSING
+    network_dir: str = MISSING
+    export_root: str = MISSING
+    report: bool = False
+    check: bool = False
+    check_limit: float = 0.1
+    model: ModelConfig = field(default_factory=ModelConfig)
+    gpu: GpuConfig = field(default_factory=GpuConfig)
+    vm: VmConfig = field(default_factory=VmConfig)
+    exporter: ExporterConfig = field(default_factory=ExporterConfig)
+
+
+def register() -> None:
+    """Give Hydra the schemas that conf/launch.yaml and conf/gather.yaml start from, and `${product:a,b}`."""
+    OmegaConf.register_new_resolver("product", lambda *factors: math.prod(factors), replace=True)
+    ConfigStore.instance().store(name="launch_schema", node=LaunchConfig)
+    ConfigStore.instance().store(name="gather_schema", node=GatherConfig)
+
+
+def cell_from(config: DictConfig) -> Cell:
+    """Convert a configuration composed from conf/launch.yaml, without Hydra's own part of it.
+
+    Raises omegaconf.errors.OmegaConfBaseException for a value that is missing.
+    """
+    cell = OmegaConf.to_object(config)
+    if not isinstance(cell, LaunchConfig):
+        raise TypeError(f"composed from another schema: {type(cell).__name__}")
+    return cell
+
+
+def gather_from(config: DictConfig) -> GatherConfig:
+    """Convert a configuration composed from conf/gather.yaml, without Hydra's own part of it.
+
+    Raises omegaconf.errors.OmegaConfBaseException for a value that is missing.
+    """
+    gather = OmegaConf.to_object(config)
+    if not isinstance(gather, GatherConfig):
+        raise TypeError(f"composed from another schema: {type(gather).__name__}")
+    return gather
+
+
+def sampling_target(cell: Cell) -> float:
+    """Relative half-width of the interval at which a cell has converged."""
+    if cell.sampling.target is not None:
+        return cell.sampling.target
+    return 0.02 if cell.gpu.device is Device.cuda else 0.03
+
+
+def plain(node: Any) -> dict[str, Any]:
+    """Return a configuration dataclass as JSON types, enumerations by value."""
+    container = OmegaConf.to_container(OmegaConf.structured(node), resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)  # noqa: S101
+    return {str(key): value for key, value in container.items()}

@@ -1,0 +1,42 @@
+"""Which layers stand on which stage of a pipeline.
+
+A pure function of the model and the number of stages: the ranks build by it, and what is predicted of them goes by it.
+"""
+
+from sailor_exp.config.architecture import kinds_by_layer_id
+from sailor_exp.config.schema import ModelConfig
+
+
+def stage_layer_ids(model: ModelConfig, pp: int) -> list[list[int]]:
+    """Layer ids of each stage, first stage first: shape (pp,), every id once and in order.
+
+    The transformer layers are shared out evenly; where pp does not divide them, the last stages have one more. The
+    embedding stands on the first stage, (final norm and) head on the last. With fewer layers than pp - 1 a stage would
+    be empty: `too_few_layers` says so beforehand.
+    """
+    if too_few_layers(model, pp):
+        raise ValueError(f"{model.num_layers} layers leave one of {pp} stages empty")
+    tail = list(range(model.num_layers + 1, len(kinds_by_layer_id(model))))
+    few, more = divmod(model.num_layers, pp)
+    stages, first = [], 1
+    for stage in range(pp):
+        count = few + (stage >= pp - more)
+        stages.append(list(range(first, first + count)))
+        first += count
+    stages[0].insert(0, 0)
+    stages[-1] += tail
+    return stages
+
+
+def too_few_layers(model: ModelConfig, pp: int) -> bool:
+    """Whether one of pp stages would be empty: the first has the embedding, all others need a transformer layer."""
+    return model.num_layers < pp - 1
+
+
+def profiled_num_layers(pp: int) -> tuple[int, int]:
+    """Two numbers of transformer layers, of models that differ by one layer on the first stage and leave none empty.
+
+    One stage has a layer and two; more stages have the embedding alone on the first and a layer on every other, then a
+    layer on each. The larger is what Galvatron itself runs: as many layers as stages.
+    """
+    return (1, 2) if pp == 1 else (pp - 1, pp)

@@ -1,0 +1,98 @@
+"""Galvatron's profiles of computation, memory and hardware.
+
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, which reads `compute_profile.json`,
+`memory_profile.json` and `hw_prof.json` (the last one holds one VM size). Its `ms` are model states in MiB; it takes
+four parameters' worth of them for each parameter, and activations per sample.
+"""
+
+import warnings
+from collections.abc import Callable
+
+from sailor_exp.errors import DamagedFileError, MissingInputError
+from sailor_exp.exporters.galvatron.memory import memory_profile
+from sailor_exp.exporters.network.fits import Fit
+from sailor_exp.exporters.source import Source, present
+from sailor_exp.files import json_file
+from sailor_exp.units import GIB, readable_bytes
+
+_MS = 1e3
+
+_MESSAGES_BYTES = tuple(mebibytes * 2**20 for mebibytes in (16, 32, 64, 128, 256))
+
+
+def files(source: Source) -> dict[str, bytes]:
+    """Return the three profiles.
+
+    Raises MissingCellError without tp=1 mbs=1, MissingInputError where a strategy, fit or overlap coefficient is not
+    there, FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other.
+    """
+    return {
+        "compute_profile.json": json_file.bytes_of(compute_profile(source)),
+        "memory_profile.json": json_file.bytes_of(memory_profile(present(source.strategies))),
+        "hw_prof.json": json_file.bytes_of(hardware_profile(source)),
+    }
+
+
+def compute_profile(source: Source) -> dict[str, float]:
+    """Forward milliseconds of one sample at tp 1: of a transformer layer, and of embedding and head together."""
+    times = source.times(tp=1, mbs=1)
+    first, last = source.transformer_layers[0], max(source.kinds)
+    return {
+        "layertype_0": times[first].forward_s * _MS,
+        "layertype_other_0": (times[0].forward_s + times[last].forward_s) * _MS,
+    }
+
+
+def hardware_profile(source: Source) -> dict[str, float]:
+    """GiB/s of all-reduces and transfers among n GPUs, for n up to `max_nodes`, and the overlap coefficient.
+
+    Groups that are consecutive stay inside a machine as long as they fit; all others have one member a machine. The
+    reader computes MiB x 2(n-1)/n / bandwidth, so the figure is bus bandwidth.
+    """
+    between = source.fit_between_machines()
+    found = {}
+    for ranks in range(2, source.max_nodes + 1):
+        consecutive = _fit_within_machine(source, ranks) if ranks <= source.gpus_per_vm else between
+        found[f"allreduce_size_{ranks}_consec_0"] = _bus_bandwidth(between, ranks)
+        found[f"allreduce_size_{ranks}_consec_1"] = _bus_bandwidth(consecutive, ranks)
+        found[f"p2p_size_{ranks}"] = _mean_bandwidth(between.seconds)
+    smallest = min(_MESSAGES_BYTES) / source.max_nodes
+    if smallest < between.least_bytes:
+        warnings.warn(
+            f"Galvatron: all-reduces send messages of down to {readable_bytes(int(smallest))}, where the "
+            f"{between.name} is no good: those count as if of {readable_bytes(int(between.least_bytes))}",
+            stacklevel=3,
+        )
+    return {**found, "overlap_coe": _overlap(source)}
+
+
+def _bus_bandwidth(fit: Fit, ranks: int) -> float:
+    return 2 * (ranks - 1) / ranks * _mean_bandwidth(lambda size: fit.all_reduce_s(size, ranks))
+
+
+def _mean_bandwidth(seconds: Callable[[float], float]) -> float:
+    return sum(size / GIB / seconds(size) for size in _MESSAGES_BYTES) / len(_MESSAGES_BYTES)
+
+
+def _fit_within_machine(source: Source, ranks: int) -> Fit:
+    """Fit of that many ranks, or of the next fewer that were measured."""
+    fits = present(source.network).intra
+    fewer = [count for count in fits if count <= ranks]
+    if not fewer:
+        raise source.missing_fit("intra", ranks)
+    return fits[max(fewer)]
+
+
+def _overlap(source: Source) -> float:
+    overlap = present(source.overlap)
+    coefficient = overlap.coefficients.get(source.gpus_per_vm)
+    if coefficient is None:
+        raise MissingInputError(
+            overlap.path,
+            what=f"{source.gpu}.{source.gpus_per_vm}",
+            command=overlap.command,
+            key="exporter.overlap_file",
+        )
+    if coefficient < 1:
+        raise DamagedFileError(overlap.path, f"{source.gpu}.{source.gpus_per_vm} is {coefficient}, below 1")
+    return coefficient

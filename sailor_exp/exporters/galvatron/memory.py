@@ -1,0 +1,138 @@
+"""Galvatron's memory profile, from strategies that were run with fewer and with more layers.
+
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, `memory_profile.json`. All figures are MiB of
+one rank at one sample; `ms` is model states. The reader takes four times the parameter size for the model states of a
+layer, and `other_memory_*` for what stands around the layers at tp 1.
+
+Legend: pp pipeline stages, tp tensor parallel degree, dp replicas; a strategy is named `{pp}_{tp}_{dp}`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.errors import DamagedFileError, MissingInputError
+from sailor_exp.exporters.source import Strategies
+
+_STATES_PER_PARAMETER = 4
+
+_STRATEGY = re.compile(r"(\d+)_(\d+)_1")
+
+_LAYERS = re.compile(r"layernum\[(\d+)\]_bsz1_rank\d+_(?:ms|act|act_peak)")
+
+
+def memory_profile(strategies: Strategies) -> dict[str, Any]:
+    """Return the strategies with what they say of a layer and of what stands around the layers, in MiB.
+
+    A layer is what a run with more layers holds beyond one with fewer, on a rank of its own strategy: the strategies
+    run one sample on pp x tp ranks, each by its own world size.
+
+    Raises MissingInputError for a strategy or value that is not there, DamagedFileError where a rank holds less than
+    its layers.
+    """
+    runs = _runs(strategies)
+    whole = _strategy(strategies, runs, pp=1, tp=1)
+    first, last = _stages(_strategy(strategies, runs, pp=2, tp=1), whole.layer_states, whole.layer_activation)
+    around = whole.around(0, whole.fewest, whole.layer_states, whole.layer_activation)
+    return {
+        **{run.name: dict(run.values) for run in runs.values()},
+        "layertype_0": {
+            "parameter_size": whole.layer_states / _STATES_PER_PARAMETER,
+            "tp_activation_per_bsz_dict": {str(tp): run.layer_activation for (pp, tp), run in runs.items() if pp == 1},
+        },
+        "other_memory_pp_off": around,
+        "other_memory_pp_on_first": first,
+        "other_memory_pp_on_last": last,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A strategy without replicas, and the fewest and most layers that it was run with."""
+
+    path: Path
+    command: str
+    name: str
+    values: Mapping[str, float]
+    fewest: int
+    most: int
+
+    @property
+    def layer_states(self) -> float:
+        return self._per_layer("ms")
+
+    @property
+    def layer_activation(self) -> float:
+        return self._per_layer("act")
+
+    def value(self, layers: int, rank: int, what: str) -> float:
+        key = f"layernum[{layers}]_bsz1_rank{rank}_{what}"
+        if key not in self.values:
+            raise _missing(self.path, f"{self.name}.{key}", self.command)
+        return self.values[key]
+
+    def around(self, rank: int, layers: int, layer_states: float, layer_activation: float) -> dict[str, float]:
+        """What a rank with so many layers holds beyond them, in the run with the fewest."""
+        activation = max(self.value(self.fewest, rank, what) for what in ("act", "act_peak"))
+        found = {
+            "model_states": self.value(self.fewest, rank, "ms") - layers * layer_states,
+            "activation": activation - layers * layer_activation,
+        }
+        if min(found.values()) < 0:
+            raise DamagedFileError(
+                self.path, f"{self.name}: rank {rank} holds less than its {layers} layers (beyond them, MiB: {found})"
+            )
+        return found
+
+    def _per_layer(self, what: str) -> float:
+        found = (self.value(self.most, 0, what) - self.value(self.fewest, 0, what)) / (self.most - self.fewest)
+        if found <= 0:
+            raise DamagedFileError(self.path, f"{self.name}: {what} does not grow with the layers ({found} MiB each)")
+        return found
+
+
+def _stages(run: _Run, layer_states: float, layer_activation: float) -> tuple[dict[str, float], dict[str, float]]:
+    """What the first and the last of two stages hold beyond their layers.
+
+    The runner balances stages by their parameters, so the layers may all stand on the last one. The first holds as
+    many as fit into its activations; what the embedding keeps is far less than a layer.
+    """
+    on_first = min(run.fewest, int(run.value(run.fewest, 0, "act") / layer_activation))
+    first = run.around(0, on_first, layer_states, layer_activation)
+    return first, run.around(1, run.fewest - on_first, layer_states, layer_activation)
+
+
+def _runs(strategies: Strategies) -> dict[tuple[int, int], _Run]:
+    """Strategies by (pp, tp), in rising order; other keys of the file are results of another exporter."""
+    found = {}
+    for name, values in strategies.mebibytes.items():
+        if match := _STRATEGY.fullmatch(name):
+            found[int(match[1]), int(match[2])] = _run(strategies, name, values)
+    return dict(sorted(found.items()))
+
+
+def _run(strategies: Strategies, name: str, values: Mapping[str, float]) -> _Run:
+    layers = {int(match[1]) for key in values if (match := _LAYERS.fullmatch(key))}
+    if len(layers) < 2:  # noqa: PLR2004
+        what = f"{name} with two numbers of layers (layernum[n]_bsz1_...)"
+        raise _missing(strategies.path, what, strategies.command)
+    return _Run(
+        path=strategies.path,
+        command=strategies.command,
+        name=name,
+        values=values,
+        fewest=min(layers),
+        most=max(layers),
+    )
+
+
+def _strategy(strategies: Strategies, runs: Mapping[tuple[int, int], _Run], *, pp: int, tp: int) -> _Run:
+    if (pp, tp) not in runs:
+        raise _missing(strategies.path, f"the strategy {pp}_{tp}_1", strategies.command)
+    return runs[pp, tp]
+
+
+def _missing(path: Path, what: str, command: str) -> MissingInputError:
+    return MissingInputError(path, what=what, command=command, key="exporter.extra_file")

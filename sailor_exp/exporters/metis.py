@@ -1,0 +1,61 @@
+"""Metis' profiles: time and memory of each layer, one file a cell.
+
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Metis, which reads `mbs{m}_tmp{t}.json` of every cell
+that it plans with.
+"""
+
+from typing import Any
+
+from sailor_exp.exporters.source import Source
+from sailor_exp.files import json_file
+from sailor_exp.profiles.layers.published import PhaseTimes
+
+_MS = 1e3
+
+_MIB = 2**20
+
+
+def files(source: Source) -> dict[str, bytes]:
+    """Return `mbs{m}_tmp{t}.json` of every measured cell: milliseconds, bytes, and MiB where a key ends in mb.
+
+    Raises MissingCellError where the grid has lost a cell or a tp its memory.
+    """
+    source.require_whole_grid()
+    return {f"mbs{mbs}_tmp{tp}.json": json_file.bytes_of(_cell(source, tp, mbs)) for tp, mbs in source.cells}
+
+
+def _cell(source: Source, tp: int, mbs: int) -> dict[str, Any]:
+    phases = list(source.times(tp=tp, mbs=mbs).values())
+    memory = list(source.memory(tp=tp).values())
+    params_bytes = [counts["params_bytes"] for counts in memory]
+    return {
+        "model": {
+            "model_name": source.model.name,
+            "num_layers": len(phases),
+            "parameters": {
+                "total_parameters_bytes": sum(params_bytes),
+                "parameters_per_layer_bytes": params_bytes,
+                "activation_parameters_bytes": [counts["act_output_bytes"] * mbs for counts in memory],
+            },
+        },
+        "execution_time": _execution_time(phases),
+        "execution_memory": {
+            "layer_memory_total_mb": [
+                (counts["params_floats"] * source.bytes_per_parameter + counts["act_mem_bytes"] * mbs) / _MIB
+                for counts in memory
+            ]
+        },
+    }
+
+
+def _execution_time(phases: list[PhaseTimes]) -> dict[str, Any]:
+    layers_ms = [(layer.forward_s + layer.backward_s) * _MS for layer in phases]
+    forward_backward_ms = sum(layers_ms)
+    optimizer_ms = sum(layer.update_s for layer in phases) * _MS
+    return {
+        "total_time_ms": forward_backward_ms + optimizer_ms,
+        "forward_backward_time_ms": forward_backward_ms,
+        "batch_generator_time_ms": 0.0,
+        "optimizer_time_ms": optimizer_ms,
+        "layer_compute_total_ms": layers_ms,
+    }

@@ -1,0 +1,113 @@
+"""Bandwidth fits between and within machines, and the times that follow from them.
+
+Format: eth-easl/sailor at cf2c8e3, sailor/providers/network_coeffs_all_homo.json:
+{"inter": {gpu: {pairs: [[a, b, c], max_bytes_per_s]}}, "intra": {gpu: {ranks: <the same>}}}. With x = log2(bytes / 1e6)
+the bandwidth is a x^2 + b x + c in units of 1e9 bytes/s. `inter` counts the concurrent pairs between two machines,
+`intra` the ranks inside one.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.errors import DamagedFileError, FitError
+from sailor_exp.files import json_file
+
+_LN2 = math.log(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Bandwidth over the size of a message. `name` says of what, for messages about it.
+
+    The time of a message must grow with its size. Towards small messages a fit ends that: its bandwidth nears zero
+    and turns negative. From `least_bytes` down every message takes the time of one of `least_bytes`, which is the
+    least that the fit gives: a latency.
+    """
+
+    name: str
+    a: float
+    b: float
+    c: float
+
+    def seconds(self, message_bytes: float) -> float:
+        """Return the time of one message; none takes no time but that of no bytes.
+
+        Raises FitError where the fit gives no bandwidth above 0.
+        """
+        if message_bytes <= 0:
+            return 0.0
+        size = max(message_bytes, self.least_bytes)
+        gigabytes_per_s = self.gigabytes_per_s(size)
+        if gigabytes_per_s <= 0:
+            raise FitError(self.name, message_bytes=size, gigabytes_per_s=gigabytes_per_s)
+        return size / 1e9 / gigabytes_per_s
+
+    def all_reduce_s(self, message_bytes: float, ranks: int) -> float:
+        """Return the time of a ring: 2(n-1) steps of an n-th of the message."""
+        return 2 * (ranks - 1) * self.seconds(message_bytes / ranks)
+
+    @cached_property
+    def least_bytes(self) -> float:
+        """Size below which the fit has smaller messages take longer; 0 where it never does.
+
+        The time is 2^x / g(x) but for a factor; it grows with x where g(x) ln 2 > g'(x), a parabola of its own.
+        """
+        a, b, c = self.a * _LN2, self.b * _LN2 - 2 * self.a, self.c * _LN2 - self.b
+        edge = _lower_edge(a, b, c)
+        return 0.0 if edge is None else 1e6 * 2**edge
+
+    def gigabytes_per_s(self, message_bytes: float) -> float:
+        """Return the parabola's value for a size, whatever its sign."""
+        x = math.log2(message_bytes / 1e6)
+        return self.a * x * x + self.b * x + self.c
+
+
+def _lower_edge(a: float, b: float, c: float) -> float | None:
+    """Lower end of the range of x, towards large x, where a x^2 + b x + c is above 0; None where it has none."""
+    if a == 0:
+        return -c / b if b > 0 else None
+    discriminant = b * b - 4 * a * c
+    if discriminant <= 0:
+        return None
+    roots = [(-b - math.sqrt(discriminant)) / (2 * a), (-b + math.sqrt(discriminant)) / (2 * a)]
+    return min(roots) if a < 0 else max(roots)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """The fits of one GPU: `inter` by concurrent pairs, `intra` by ranks, both in rising order."""
+
+    path: Path
+    gpu: str
+    inter: Mapping[int, Fit]
+    intra: Mapping[int, Fit]
+
+
+def read_network(path: Path, gpu: str) -> Network:
+    """Read the fits of one GPU; empty where the file has none of it.
+
+    Raises FileNotFoundError, and DamagedFileError for a file of another shape.
+    """
+    content = json_file.read_object(path)
+    return Network(
+        path=path, gpu=gpu, inter=_fits(path, content, "inter", gpu), intra=_fits(path, content, "intra", gpu)
+    )
+
+
+def _fits(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Fit]:
+    found = json_file.by_number(path, json_file.objects_in(path, content, scope, gpu), f"{scope}.{gpu}")
+    unit = "concurrent pairs" if scope == "inter" else "ranks"
+    return {count: _fit(path, value, f"{scope} fit of {gpu} for {count} {unit}") for count, value in found.items()}
+
+
+def _fit(path: Path, value: object, name: str) -> Fit:
+    coefficients = value[0] if isinstance(value, list) and value else None
+    if not isinstance(coefficients, list) or len(coefficients) != len("abc"):
+        raise DamagedFileError(path, f"the {name} is {value!r:.60}, where [[a, b, c], max_bytes_per_s] is expected")
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in coefficients):
+        raise DamagedFileError(path, f"the {name} has coefficients that are not numbers: {coefficients!r:.60}")
+    return Fit(name=name, a=coefficients[0], b=coefficients[1], c=coefficients[2])

@@ -1,0 +1,49 @@
+"""Shows the fits of links, how far they are off, and the slowdowns of overlap."""
+
+from rich.console import Console
+from rich.table import Table
+
+from sailor_exp.exporters.network.plot import in_text
+from sailor_exp.exporters.network.records import MeasuredLink, NetworkRecords
+from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
+
+
+def show(found: NetworkRecords, page: Console) -> None:
+    """Print each link's sizes with what its fit gives, a plot of both, and the coefficients of overlap."""
+    for link in found.links:
+        page.print(_table(link))
+        page.print(_summary(link), highlight=False, soft_wrap=True)
+        page.print(in_text(link), highlight=False, soft_wrap=True)
+    for ranks, slowdown in found.slowdowns.items():
+        page.print(
+            f"overlap of {ranks} ranks: coefficient {slowdown.coefficient:.3f}, the larger of product "
+            f"{slowdown.product:.3f} and all-reduce {slowdown.all_reduce:.3f} "
+            f"{readable_spread(slowdown.relative_half_width)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _table(link: MeasuredLink) -> Table:
+    table = Table(title=f"{link.fitted.fit.name} ({link.kind})", title_justify="left")
+    for column in ("size", "time", "measured GB/s", "fit GB/s", "off"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for point, residual in zip(link.fitted.points, link.fitted.residuals, strict=True):
+        table.add_row(
+            readable_bytes(point.size_bytes),
+            readable_seconds(point.median_s),
+            f"{point.gigabytes_per_s:.3g} {readable_spread(point.relative_half_width)}",
+            f"{residual.fitted:.3g}",
+            f"{100 * residual.relative:+.1f}%",
+        )
+    return table
+
+
+def _summary(link: MeasuredLink) -> str:
+    fit, largest = link.fitted.fit, link.fitted.largest
+    held = "; a floor holds it above 0" if link.fitted.constrained else ""
+    return (
+        f"GB/s = {fit.a:.4g} x^2 + {fit.b:.4g} x + {fit.c:.4g}, x = log2(bytes / 1e6){held}. "
+        f"Most off at {readable_bytes(largest.size_bytes)}: {100 * largest.relative:+.1f}%. "
+        f"Highest measured: {link.fitted.max_bytes_per_s / 1e9:.3g} GB/s."
+    )

@@ -1,0 +1,83 @@
+"""Oobleck's profile: time, memory and all-reduce of each layer, tensor parallel over a whole VM.
+
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Oobleck, which reads `profile_{gpus_per_vm}.json`.
+Seconds and bytes.
+"""
+
+import warnings
+from collections.abc import Mapping
+
+from sailor_exp.errors import MissingInputError
+from sailor_exp.exporters.network.fits import Fit
+from sailor_exp.exporters.source import Activations, Source, present
+from sailor_exp.files import json_file
+from sailor_exp.units import readable_bytes, readable_seconds
+
+
+def files(source: Source) -> dict[str, bytes]:
+    """Return `profile_{gpus_per_vm}.json`: {mbs: {..., data: {layer: {forward, backward, ar_across, mem_required}}}}.
+
+    `ar_across` is the time to all-reduce the layer's parameters over that many VMs; `mem_required` the bytes of
+    parameters, and of activations of the microbatch: those of one GPU without tensor parallelism, shared out over the
+    VM's GPUs, which is what the reader's published profiles hold.
+
+    Raises MissingCellError, MissingInputError, or FitError where no time follows from the bandwidth fit. Warns where
+    messages are smaller than the fit is good for.
+    """
+    tp = source.gpus_per_vm
+    source.times(tp=tp, mbs=1)
+    source.require_whole_grid([tp])
+    fit = source.fit_between_machines()
+    params_bytes = {layer: counts["params_bytes"] for layer, counts in source.memory(tp=tp).items()}
+    _warn_of_small_messages(fit, params_bytes, source.max_nodes)
+    across = {size: _all_reduce_s(fit, size, source.max_nodes) for size in set(params_bytes.values())}
+    activation_bytes = _activation_bytes(source, present(source.activations))
+    content = {
+        str(mbs): {
+            "min_num_nodes": 1,
+            "max_num_nodes": source.max_nodes,
+            "num_gpus_per_node": source.gpus_per_vm,
+            "num_layers": len(source.kinds),
+            "data": {
+                str(layer): {
+                    "ar_node": 0,
+                    "forward": phases.forward_s,
+                    "backward": phases.backward_s,
+                    "ar_across": across[params_bytes[layer]],
+                    "mem_required": [params_bytes[layer], activation_bytes[layer] * mbs],
+                }
+                for layer, phases in source.times(tp=tp, mbs=mbs).items()
+            },
+        }
+        for mbs, cells in source.database.times.items()
+        if tp in cells
+    }
+    return {f"profile_{source.gpus_per_vm}.json": json_file.bytes_of(content)}
+
+
+def _all_reduce_s(fit: Fit, size: int, max_nodes: int) -> dict[str, float]:
+    return {str(nodes): fit.all_reduce_s(size, nodes) for nodes in range(1, max_nodes + 1)}
+
+
+def _warn_of_small_messages(fit: Fit, params_bytes: Mapping[int, int], max_nodes: int) -> None:
+    small = [size / max_nodes for size in params_bytes.values() if 0 < size / max_nodes < fit.least_bytes]
+    if small:
+        warnings.warn(
+            f"Oobleck: all-reduces of {len(small)} layers send messages of down to {readable_bytes(int(min(small)))}, "
+            f"where the {fit.name} is no good: each counts as {readable_seconds(fit.seconds(fit.least_bytes))}, what "
+            f"the fit gives for {readable_bytes(int(fit.least_bytes))}",
+            stacklevel=3,
+        )
+
+
+def _activation_bytes(source: Source, extra: Activations) -> dict[int, float]:
+    measured = extra.activation_bytes.get(1, {})
+    for layer in source.kinds:
+        if layer not in measured:
+            raise MissingInputError(
+                extra.path,
+                what=f"the activation of layer {layer} at tp=1",
+                command=extra.command,
+                key="exporter.extra_file",
+            )
+    return {layer: measured[layer] / source.gpus_per_vm for layer in source.kinds}

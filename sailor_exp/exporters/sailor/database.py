@@ -1,0 +1,142 @@
+"""The gathered database: Sailor's three files, below a root that mirrors a checkout of the Sailor repository.
+
+Format: eth-easl/sailor at cf2c8e3. `profile.json` is read by the planner (sailor/Planner/sailor_planner),
+`profiles_tmp.json` by the simulator (sailor/Planner/simulations), which takes a cell that is not there for 0 s, and
+`llm_info.json` by both. Times are seconds of one rank and one whole microbatch; memory is that of one rank at
+microbatch 1.
+
+    profile.json        {mbs: {tp: {layer: [forward, backward, update]}}}
+    profiles_tmp.json   {model: {gpu: <the same>}}
+    llm_info.json       {model: {tp: {layer: {params_floats, ..., act_mem_bytes}}}}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.config.architecture import check_layer_ids
+from sailor_exp.config.schema import ModelConfig
+from sailor_exp.errors import MissingInputError
+from sailor_exp.files import json_file
+from sailor_exp.profiles.layers.published import LayerMemory, LayerTimes, _object, parsed_memory, parsed_times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where the files of one model and GPU lie below a root."""
+
+    root: Path
+    model: str
+    gpu: str
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "sailor/Planner/sailor_planner/profiles" / self.model / self.gpu / "profile.json"
+
+    @property
+    def simulator(self) -> Path:
+        return self.root / "sailor/Planner/simulations/profiles_tmp.json"
+
+    @property
+    def llm_info(self) -> Path:
+        return self.root / "sailor/Planner/llm_info.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / ".sailor-exp.lock"
+
+    def baseline(self, planner: str) -> Path:
+        """Directory of a planner's files."""
+        return self.root / "sailor/Planner/baselines" / planner / "profiles" / self.model / self.gpu
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """What the planners read of one model and GPU. Keys are numbers, in rising order.
+
+    `times`: by microbatch, tensor parallel degree and layer id. `memory`: by tensor parallel degree and layer id.
+    The paths are those of the files that each was read from.
+    """
+
+    times: Mapping[int, Mapping[int, LayerTimes]]
+    memory: Mapping[int, LayerMemory]
+    times_path: Path
+    memory_path: Path
+
+
+def load(place: Place, model: ModelConfig, command: str) -> Database:
+    """Read what was gathered of a model and GPU: profile.json, or the simulator's file where there is none.
+
+    `command` is the one that gathers it, for a message. Raises MissingInputError where nothing was gathered,
+    DamagedFileError, and LayerIdsError where the layer ids are not those of the configured model.
+    """
+    times_path, times = _times_content(place, command)
+    memory_path, memory = place.llm_info, _model_memory(place, command)
+    return Database(
+        times=_checked_times(times_path, times, model),
+        memory=_checked_memory(memory_path, memory, model),
+        times_path=times_path,
+        memory_path=memory_path,
+    )
+
+
+def written_times(times: Mapping[int, Mapping[int, LayerTimes]]) -> dict[str, Any]:
+    """Return times as profile.json has them, every level in numeric order."""
+    return {
+        str(mbs): {
+            str(tp): {str(layer): list(phases) for layer, phases in sorted(layers.items())}
+            for tp, layers in sorted(cells.items())
+        }
+        for mbs, cells in sorted(times.items())
+    }
+
+
+def _times_content(place: Place, command: str) -> tuple[Path, dict[str, Any]]:
+    try:
+        return place.profile, json_file.read_object(place.profile)
+    except FileNotFoundError:
+        pass
+    try:
+        shared = json_file.read_object(place.simulator)
+    except FileNotFoundError:
+        shared = {}
+    content = json_file.objects_in(place.simulator, shared, place.model, place.gpu)
+    if not content:
+        raise _not_gathered(place.profile, "the gathered profile", command)
+    return place.simulator, content
+
+
+def _model_memory(place: Place, command: str) -> dict[str, Any]:
+    try:
+        shared = json_file.read_object(place.llm_info)
+    except FileNotFoundError as error:
+        raise _not_gathered(place.llm_info, "the gathered memory", command) from error
+    content = json_file.objects_in(place.llm_info, shared, place.model)
+    if not content:
+        raise _not_gathered(place.llm_info, f"the entry {place.model}", command)
+    return content
+
+
+def _not_gathered(path: Path, what: str, command: str) -> MissingInputError:
+    return MissingInputError(path, what=what, command=command, key="export_root")
+
+
+def _checked_times(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, dict[int, LayerTimes]]:
+    times: dict[int, dict[int, LayerTimes]] = {}
+    for mbs, cells in json_file.by_number(path, content, "the profile").items():
+        times[mbs] = {}
+        for tp, layers in json_file.by_number(path, _object(path, cells, f"mbs {mbs}"), f"mbs {mbs}").items():
+            cell = f"the cell tp={tp} mbs={mbs}"
+            times[mbs][tp] = parsed_times(path, _object(path, layers, cell), cell)
+            check_layer_ids(model, times[mbs][tp], path, cell)
+    return times
+
+
+def _checked_memory(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, LayerMemory]:
+    memory: dict[int, LayerMemory] = {}
+    for tp, layers in json_file.by_number(path, content, model.name).items():
+        entry = f"the memory of {model.name} at tp={tp}"
+        memory[tp] = parsed_memory(path, _object(path, layers, entry), entry)
+        check_layer_ids(model, memory[tp], path, entry)
+    return memory

@@ -1,0 +1,67 @@
+"""Files are written whole or not at all: beside their place, flushed, then renamed over it."""
+
+import contextlib
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from sailor_exp.errors import StorageError
+
+_PREFIX = ".unfinished-"
+
+_STALE_S = 3600.0
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace the file at `path`; a kill or a full disk in the middle leaves what was there before.
+
+    Raises StorageError.
+    """
+    make_directory(path.parent)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
+    except OSError as error:
+        raise StorageError(path, error) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise StorageError(path, error) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, unless they are there. Raises StorageError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(path, error) from error
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what writers that were killed an hour ago or longer left behind."""
+    for path in directory.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):  # its writer is alive, and has just renamed it
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

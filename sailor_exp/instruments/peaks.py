@@ -1,0 +1,214 @@
+"""What a step keeps, and what it reaches at most, part by part.
+
+Activations: saved-tensor hooks see every tensor that autograd keeps for a backward; storages are counted once, and
+what lasts between steps, parameters and masks, not at all. Peaks: CUDA's allocator keeps them; on a CPU every
+allocation and release that PyTorch's allocator reports to the profiler is added up. Neither comes from a formula.
+"""
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import torch
+import torch.distributed
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from sailor_exp.config.schema import Device
+
+_MARK = "sailor_exp phase: "
+
+_LETTING_GO_S = 0.005
+
+_COLLECTIONS = 3
+"""An engine goes with the first one, and what it held in C++ with the second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseBytes:
+    """What is allocated as a phase goes by, what lasts between steps included.
+
+    Of a phase that comes back the beginning is that of the first time, the end that of the last.
+    """
+
+    began: int
+    highest: int
+    ended: int
+
+
+class PeakMeter(Protocol):
+    """Follows the allocator through the phases of one step."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def entering(self, phase: str) -> None:
+        """Begin a phase; the one before it ends."""
+
+    def peaks(self) -> dict[str, int]:
+        """Highest bytes above the start of each phase."""
+
+    def phases(self) -> dict[str, PhaseBytes]:
+        """Bytes as each phase began and ended, and the highest in between."""
+
+    def peak(self) -> int:
+        """Highest bytes of the whole step, what lasts between steps included."""
+
+
+class _Phases:
+    """Phases in the order in which they came first, from the bytes at each border and the highest in between."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, PhaseBytes] = {}
+
+    def add(self, phase: str, *, began: int, highest: int, ended: int) -> None:
+        """Add one phase, or what it did when it came back."""
+        former = self.bytes.get(phase)
+        if former is not None:
+            began, highest = former.began, max(former.highest, highest)
+        self.bytes[phase] = PhaseBytes(began=began, highest=highest, ended=ended)
+
+    def peaks(self) -> dict[str, int]:
+        return {name: phase.highest - phase.began for name, phase in self.bytes.items()}
+
+
+class CudaPeakMeter:
+    """CUDA's caching allocator keeps the highest figure itself, of calls that allocate, not of kernels that run.
+
+    apart_bytes: what is allocated and belongs to no cell.
+    """
+
+    def __init__(self, device: torch.device, *, apart_bytes: int = 0) -> None:
+        self._device = device
+        self._apart_bytes = apart_bytes
+        self._phase: str | None = None
+        self._before = 0
+        self._phases = _Phases()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def entering(self, phase: str) -> None:
+        self._before = self._close()
+        self._phase = phase
+        torch.cuda.reset_peak_memory_stats(self._device)
+
+    def peaks(self) -> dict[str, int]:
+        return self._phases.peaks()
+
+    def phases(self) -> dict[str, PhaseBytes]:
+        return self._phases.bytes
+
+    def peak(self) -> int:
+        return max(phase.highest for phase in self._phases.bytes.values())
+
+    def _close(self) -> int:
+        allocated = torch.cuda.memory_allocated(self._device) - self._apart_bytes
+        if self._phase is not None:
+            highest = torch.cuda.max_memory_allocated(self._device) - self._apart_bytes
+            self._phases.add(self._phase, began=self._before, highest=highest, ended=allocated)
+            self._phase = None
+        return allocated
+
+
+class CpuPeakMeter:
+    """Adds up what the CPU allocator reports to PyTorch's profiler.
+
+    Blocks from before the step are not followed: pass what lasts between steps as `lasting_bytes`. Nor is what other
+    threads release: after a collective the step waits until gloo's have let go of its tensors, and releases them
+    itself.
+    Source: c10/core/CPUAllocator.cpp, ProfiledCPUMemoryReporter; c10/core/Allocator.cpp, memoryProfilingEnabled.
+    """
+
+    def __init__(self, lasting_bytes: int) -> None:
+        self._lasting_bytes = lasting_bytes
+        self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._patience = ExitStack()
+        self._phases = _Phases()
+        self._highest = lasting_bytes
+
+    def __enter__(self) -> Self:
+        self._patience.enter_context(_patient_collectives())
+        self._profile.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._profile.__exit__(*error)  # type: ignore[no-untyped-call]
+        self._patience.close()
+        if error[0] is None:
+            self._add_up()
+
+    def entering(self, phase: str) -> None:
+        with record_function(_MARK + phase):
+            pass
+
+    def peaks(self) -> dict[str, int]:
+        return self._phases.peaks()
+
+    def phases(self) -> dict[str, PhaseBytes]:
+        return self._phases.bytes
+
+    def peak(self) -> int:
+        return self._highest
+
+    def _add_up(self) -> None:
+        results: Any = self._profile.profiler.kineto_results  # type: ignore[union-attr]
+        phase: str | None = None
+        began = highest = allocated = self._lasting_bytes
+        for event in sorted(results.events(), key=lambda event: event.start_ns()):
+            name = event.name()
+            if name.startswith(_MARK):
+                if phase is not None:
+                    self._phases.add(phase, began=began, highest=highest, ended=allocated)
+                phase, began, highest = name.removeprefix(_MARK), allocated, allocated
+            elif name == "[memory]":
+                allocated += event.nbytes()
+                highest = max(highest, allocated)
+                self._highest = max(self._highest, highest)
+        if phase is not None:
+            self._phases.add(phase, began=began, highest=highest, ended=allocated)
+
+
+@contextmanager
+def _patient_collectives() -> Iterator[None]:
+    """Wait after each collective for the thread that ran it, which drops its tensors a moment after it is done."""
+    work: Any = torch.distributed.Work
+    wait = work.wait
+
+    def wait_longer(*arguments: Any) -> Any:
+        done = wait(*arguments)
+        time.sleep(_LETTING_GO_S)
+        return done
+
+    work.wait = wait_longer
+    try:
+        yield
+    finally:
+        work.wait = wait
+
+
+def peak_meter(device: torch.device, lasting_bytes: int, *, apart_bytes: int = 0) -> PeakMeter:
+    """Return the meter of a device, for a step between which `lasting_bytes` stay allocated."""
+    if device.type == Device.cuda.value:
+        return CudaPeakMeter(device, apart_bytes=apart_bytes)
+    return CpuPeakMeter(lasting_bytes)
+
+
+def forget_the_past(device: torch.device) -> None:
+    """Give back what is no longer used, and what the allocator's cache holds: figures are of what comes now alone."""
+    for _ in range(_COLLECTIONS):
+        gc.collect()
+    if device.type == Device.cuda.value:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def allocated_bytes(device: torch.device) -> int:
+    """Bytes that CUDA's caching allocator has given out; on a CPU 0, as there is no allocator to ask."""
+    return torch.cuda.memory_allocated(device) if device.type == Device.cuda.value else 0

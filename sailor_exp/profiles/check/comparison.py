@@ -1,0 +1,259 @@
+"""What a check measured of the full model, and how far the predictions are from it: pure, and without torch.
+
+Legend: T ranks, N steps, S pipeline stages. The ranks of a stage are neighbours.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from sailor_exp.config.schema import Optimizer, Precision
+from sailor_exp.profiles.check.measurement import (
+    QUANTITIES,
+    CheckMeasurement,
+    Estimate,
+    FullSamples,
+    Prediction,
+    Quantity,
+    SignedError,
+)
+from sailor_exp.profiles.check.prediction import Iteration, KindBytes, iteration, peak_bytes
+from sailor_exp.profiles.layers.costs import TIMES, counting, step_costs
+from sailor_exp.profiles.layers.measurement import Samples
+from sailor_exp.records.record import Record
+from sailor_exp.stats import median, relative_half_width, slowest_rank, trimmed_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One predicted quantity beside the measured one: seconds, or for `peak_bytes` bytes, whose interval is None.
+
+    `error`: predicted / measured - 1. Half-widths are of 95 % intervals, relative, that of the error in its own unit.
+    """
+
+    source: str
+    record: str | None
+    quantity: str
+    predicted: float
+    predicted_half_width: float | None
+    measured: float
+    measured_half_width: float | None
+    error: float
+    error_half_width: float | None
+
+
+PEAK = "peak_bytes"
+
+
+def comparisons(check: CheckMeasurement, predictions: Sequence[Prediction] | None = None) -> Iterator[Comparison]:
+    """Rows to show, prediction by prediction; unless given those that the record holds."""
+    for prediction in check.predictions if predictions is None else predictions:
+        for quantity in QUANTITIES:
+            predicted, measured = prediction.seconds[quantity], check.measured[quantity]
+            yield Comparison(
+                source=prediction.source,
+                record=prediction.record,
+                quantity=quantity,
+                predicted=predicted.value_s,
+                predicted_half_width=predicted.relative_half_width,
+                measured=measured.value_s,
+                measured_half_width=measured.relative_half_width,
+                error=prediction.errors[quantity].value,
+                error_half_width=prediction.errors[quantity].half_width,
+            )
+        yield Comparison(
+            source=prediction.source,
+            record=prediction.record,
+            quantity=PEAK,
+            predicted=prediction.peak_bytes,
+            predicted_half_width=None,
+            measured=max(check.peak_bytes),
+            measured_half_width=None,
+            error=prediction.peak_error,
+            error_half_width=None,
+        )
+
+
+def measured_iterations(full: FullSamples, stages: int) -> list[Iteration]:
+    """Put the ranks together, step by step.
+
+    Forward, backward and update of a stage are those of its rank whose step was slowest, as in the chain.
+    """
+    ranks, steps = len(full.total_s), len(full.total_s[0])
+    per_stage = ranks // stages
+    found = []
+    for step in range(steps):
+        slowest = [
+            max(range(stage * per_stage, (stage + 1) * per_stage), key=lambda rank: full.total_s[rank][step])
+            for stage in range(stages)
+        ]
+        found.append(
+            Iteration(
+                total_s=max(full.total_s[rank][step] for rank in slowest),
+                forward_s=sum(full.forward_s[rank][step] for rank in slowest),
+                backward_s=sum(full.backward_s[rank][step] for rank in slowest),
+                update_s=max(full.update_s[rank][step] for rank in slowest),
+            )
+        )
+    return found
+
+
+def predicted_iterations(
+    chain: Samples, stages: Sequence[Sequence[str]], num_microbatches: int, *, staged: bool = False
+) -> list[Iteration]:
+    """Predict from every step that counts: shape (N,). The interval of the prediction is then that of the series.
+
+    staged: whether the ranks are those of all stages, where each stage goes by its own; else all go by the same.
+    """
+    share = len(chain.calibration_s) // len(stages)
+    groups = [_ranks(chain, start * share, (start + 1) * share) for start in range(len(stages))] if staged else [chain]
+    costs = [step_costs(group)[chain.warmup :] for group in groups]
+    by_stage = costs if staged else costs * len(stages)
+    return [iteration(stages, step, num_microbatches) for step in zip(*by_stage, strict=True)]
+
+
+def estimates(iterations: Sequence[Iteration], speed: float = 1.0) -> dict[Quantity, Estimate]:
+    """Estimate each quantity from a series of iterations, whose seconds are multiplied with `speed`."""
+    return {quantity: estimate([speed * s for s in _series(iterations, quantity)]) for quantity in QUANTITIES}
+
+
+def estimate(steps_s: Sequence[float]) -> Estimate:
+    """Estimate what a step takes."""
+    return Estimate(
+        value_s=trimmed_mean(steps_s),
+        median_s=median(steps_s),
+        relative_half_width=relative_half_width(steps_s),
+    )
+
+
+def interleaved(
+    predicted: Sequence[Iteration], measured: Sequence[Iteration], *, predicted_peak: int, measured_peak: int
+) -> Prediction:
+    """Compare rounds: the interval of an error is over them, so that what both sides of a round share cancels."""
+    found = estimates(predicted)
+    errors = _errors(found, estimates(measured))
+    for quantity, error in errors.items():
+        pairs = zip(_series(predicted, quantity), _series(measured, quantity), strict=True)
+        width = relative_half_width([one_s / other_s for one_s, other_s in pairs])
+        half_width = None if width is None else width * (1 + error.value)
+        errors[quantity] = SignedError(value=error.value, half_width=half_width)
+    return Prediction(
+        source="interleaved",
+        record=None,
+        speed=1.0,
+        seconds=found,
+        errors=errors,
+        peak_bytes=predicted_peak,
+        peak_error=predicted_peak / measured_peak - 1,
+    )
+
+
+def earlier(check: CheckMeasurement, record: Record) -> Prediction:
+    """Predict from an ok record of `profile=layers` of the same cell, at the speed that the machine has now."""
+    if record.samples is None or record.memory is None:
+        raise ValueError(f"{record.file_name} has no numbers")
+    samples, counts = record.samples, record.memory.kinds
+    speed = _calibration_s(check.chain) / _calibration_s(samples)
+    predicted = predicted_iterations(samples, check.stages, check.num_microbatches)
+    seconds = estimates(predicted, speed)
+    peak = peak_bytes(
+        check.stages,
+        {kind: kind_bytes(of_kind.model_dump()) for kind, of_kind in counts.items()},
+        check.num_microbatches,
+        Precision(str(record.identity.precision)),
+        Optimizer(str(record.identity.optimizer)),
+    )
+    return Prediction(
+        source="earlier",
+        record=record.file_name,
+        speed=speed,
+        seconds=seconds,
+        errors=_errors(seconds, check.measured),
+        peak_bytes=peak,
+        peak_error=peak / max(check.peak_bytes) - 1,
+    )
+
+
+def kind_bytes(counts: Mapping[str, int]) -> KindBytes:
+    """Take what a prediction needs of the counts of a kind, by the names of PartMemory."""
+    return KindBytes(**{field.name: counts[field.name] for field in fields(KindBytes)})
+
+
+def _errors(
+    predicted: Mapping[Quantity, Estimate], measured: Mapping[Quantity, Estimate]
+) -> dict[Quantity, SignedError]:
+    """Errors whose intervals are those of two independent series."""
+    found = {}
+    for quantity in QUANTITIES:
+        one, other = predicted[quantity], measured[quantity]
+        ratio = one.value_s / other.value_s
+        widths = [one.relative_half_width, other.relative_half_width]
+        known = [width for width in widths if width is not None]
+        half_width = ratio * math.hypot(*known) if len(known) == len(widths) else None
+        found[quantity] = SignedError(value=ratio - 1, half_width=half_width)
+    return found
+
+
+def _series(iterations: Sequence[Iteration], quantity: Quantity) -> list[float]:
+    return [getattr(iteration, f"{quantity}_s") for iteration in iterations]
+
+
+def _calibration_s(samples: Samples) -> float:
+    """Seconds of the calibration kernel in the steps that count, each on the slowest rank: their median."""
+    return median(slowest_rank(counting(samples, samples.calibration_s)))
+
+
+def _ranks(samples: Samples, start: int, stop: int) -> Samples:
+    """Samples of some of the ranks."""
+    parts = [
+        part.model_copy(
+            update={times: values[start:stop] for times in (*TIMES, "accumulate_s") if (values := getattr(part, times))}
+        )
+        for part in samples.parts
+    ]
+    return Samples(warmup=samples.warmup, parts=parts, calibration_s=samples.calibration_s[start:stop])
+
+
+class PredictedQuantity(StrEnum):
+    """What is predicted of a step: seconds, and for the last one bytes."""
+
+    total = "total"
+    forward = "forward"
+    backward = "backward"
+    update = "update"
+    peak_memory = "peak memory"
+
+
+class PredictionSource(StrEnum):
+    """Where the numbers that a prediction adds up come from: the same process in turn with the step, or before."""
+
+    interleaved = "interleaved"
+    earlier_record = "earlier record"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRow:
+    """One quantity of one step. Seconds or bytes; intervals are relative half-widths of 95 %, None where unknown.
+
+    `record`: file name of the record that holds the measured step. `error_half_width` is in the unit of the error;
+    where both were measured in turn it is narrower than the two intervals together.
+    """
+
+    tp: int
+    mbs: int
+    pp: int
+    num_microbatches: int
+    quantity: PredictedQuantity
+    predicted: float
+    predicted_half_width: float | None
+    measured: float
+    measured_half_width: float | None
+    error_half_width: float | None
+    source: PredictionSource
+    record: str
+
+    @property
+    def relative_error(self) -> float:
+        """How much more is predicted than was measured: (predicted - measured) / measured."""
+        return (self.predicted - self.measured) / self.measured

@@ -1,0 +1,88 @@
+"""What `profile=check` puts into a record: the full model beside the chain, and what was predicted of it.
+
+Legend: T ranks, N steps, warm-up first; S pipeline stages.
+"""
+
+from typing import Literal
+
+from sailor_exp.profiles.layers.measurement import Samples
+from sailor_exp.records.base import Count, Frozen, NonNegative, Positive
+
+Quantity = Literal["total", "forward", "backward", "update"]
+
+QUANTITIES: tuple[Quantity, ...] = ("total", "forward", "backward", "update")
+
+Source = Literal["interleaved", "earlier"]
+
+
+class FullSamples(Frozen):
+    """Raw seconds of the full model's training steps, each of shape (T, N); sums over a step's microbatches.
+
+    `exchange_s`: what DeepSpeed's exchange of gradients takes with one data parallel rank, copies to a flat buffer and
+    back; a planner adds such an exchange by itself, and no other figure has it. `total_s`: until the update is done.
+    """
+
+    forward_s: list[list[NonNegative]]
+    backward_s: list[list[NonNegative]]
+    exchange_s: list[list[NonNegative]]
+    update_s: list[list[NonNegative]]
+    total_s: list[list[NonNegative]]
+
+
+class Estimate(Frozen):
+    """Trimmed mean and median over the steps, and the relative half-width of the interval of batch medians.
+
+    The half-width is None where there were too few steps to tell.
+    """
+
+    value_s: NonNegative
+    median_s: NonNegative
+    relative_half_width: NonNegative | None
+
+
+class SignedError(Frozen):
+    """Predicted / measured - 1, and the half-width of its 95 % interval; None where there were too few steps."""
+
+    value: float
+    half_width: NonNegative | None
+
+
+class Prediction(Frozen):
+    """What costs of parts say of the full model's step.
+
+    `source`: the chain whose steps were run in turn with the full model's, or a record of `profile=layers`; `record` is
+    its file. `speed`: what its seconds were multiplied with: the calibration kernel's now over then.
+    """
+
+    source: Source
+    record: str | None
+    speed: Positive
+    seconds: dict[Quantity, Estimate]
+    errors: dict[Quantity, SignedError]
+    peak_bytes: Count
+    peak_error: float
+
+
+class CheckMeasurement(Frozen):
+    """Real training steps of the full model, and predictions of them.
+
+    `stages`: kinds of the parts on each stage, shape (S,) lists. `chain`: raw samples of the chain. `kinds`: bytes of
+    one rank for each kind of part, under the names of PartMemory. `measured`: forward and backward are those of all
+    stages together, the update that of the slowest. `peak_bytes`: highest of each rank, with the full model alone.
+    `relative_half_width`: of the interval of the calibrated round, a step of the chain and one of the full model.
+    """
+
+    profile: Literal["check"] = "check"
+    stages: list[list[str]]
+    num_microbatches: Count
+    chain: Samples
+    full: FullSamples
+    steps: Count
+    converged: bool
+    target: NonNegative
+    relative_half_width: NonNegative | None
+    measured: dict[Quantity, Estimate]
+    exchange: Estimate
+    kinds: dict[str, dict[str, Count]]
+    peak_bytes: list[Count]
+    predictions: list[Prediction]

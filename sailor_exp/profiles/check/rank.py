@@ -1,0 +1,147 @@
+"""The `check` profile in a rank: steps of the full model in turn with steps of the chain that predicts them."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from sailor_exp.config.schema import Cell, sampling_target
+from sailor_exp.instruments.agreement import RankAgreement
+from sailor_exp.instruments.calibration import Calibration
+from sailor_exp.instruments.clock import Clock, Interval, clock_for
+from sailor_exp.instruments.footprint import footprint
+from sailor_exp.instruments.memory_limit import without_limit
+from sailor_exp.instruments.peaks import allocated_bytes, forget_the_past, peak_meter
+from sailor_exp.instruments.sampling import StepTimes, StoppingRule, Throttled, Voice, no_garbage_collection, sample
+from sailor_exp.profiles.check.payload import CheckSeconds, FullSeconds
+from sailor_exp.profiles.layers.rank import OBSERVED_STEP, ChainSteps
+from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.training.chain import Chain
+from sailor_exp.training.parts import Batch, batch_of
+from sailor_exp.training.whole_model import Entering, Phase, Training, training_of
+
+
+class CheckRank:
+    """Builds the chain and the full model beside each other in every rank."""
+
+    def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:
+        self._device = device
+        self._voice = voice
+        self._clock = clock_for(cell.gpu.device)
+        self._chain = Chain(cell, device, self._clock)
+        self._calibration = Calibration(cell.gpu.device, device)
+        self._agreement = RankAgreement(device)
+
+    def measure(self, cell: Cell, device: DeviceFacts) -> CheckSeconds:
+        """Run steps of both in turn until the stopping rule has enough."""
+        self._voice.progress("building the full model")
+        forget_the_past(self._device)
+        training = training_of(cell, self._device)
+        batch = batch_of(cell, self._device)
+        full = _FullSteps(training, [batch] * cell.num_microbatches, self._clock, self._voice, self._device)
+        chain = ChainSteps(self._chain, batch, self._calibration, self._clock, self._voice)
+        rule = StoppingRule(cell.sampling, sampling_target(cell))
+        self._voice.progress("warm-up")
+        with no_garbage_collection():
+            sample(_Rounds(chain, full, self._agreement), self._agreement, rule, Throttled(self._voice).progress)
+        return CheckSeconds(
+            chain=chain.measurement(device), full=full.seconds, peak_bytes=full.peak_bytes(), device=device
+        )
+
+
+class _Rounds:
+    """A step of each in turn, the other one first every second time: a drift of the machine meets both alike."""
+
+    def __init__(self, chain: ChainSteps, full: "_FullSteps", agreement: RankAgreement) -> None:
+        self._chain = chain
+        self._full = full
+        self._agreement = agreement
+
+    def calibrate(self) -> None:
+        """Mark how long the calibration kernel takes just before the next round."""
+        self._chain.calibrate()
+
+    def run(self, number: int) -> StepTimes:
+        """Run round `number`, counted from 0; the ranks enter the second step of it together, too."""
+        if number % 2:
+            full_s = self._full.run(number)
+            self._agreement.maximum([0.0])
+            chain = self._chain.run(number)
+        else:
+            chain = self._chain.run(number)
+            self._agreement.maximum([0.0])
+            full_s = self._full.run(number)
+        return StepTimes(step_s=chain.step_s + full_s, calibration_s=chain.calibration_s)
+
+
+class _FullSteps:
+    """Steps of the full model on one rank: when it went from one phase to the next, and nothing inside."""
+
+    def __init__(
+        self, training: Training, batches: Sequence[Batch], clock: Clock, voice: Voice, device: torch.device
+    ) -> None:
+        self._training = training
+        self._batches = batches
+        self._clock = clock
+        self._voice = voice
+        self._device = device
+        self._peak_bytes: int | None = None
+        self.seconds = FullSeconds(forward_s=[], backward_s=[], exchange_s=[], update_s=[], total_s=[])
+
+    def run(self, number: int) -> float:
+        """Run step `number`; returns its seconds. The second one is also watched for memory, and does not count."""
+        marks: list[tuple[str, Any]] = []
+
+        def entering(phase: str) -> None:
+            marks.append((phase, self._clock.now()))
+
+        start = self._clock.now()
+        if number == OBSERVED_STEP:
+            self._observed(entering)
+        else:
+            self._voice.entering("full model")
+            self._training.step(self._batches, entering)
+        self._clock.wait()
+        return self._keep(start, marks)
+
+    def peak_bytes(self) -> int:
+        """Highest bytes of the step that was watched, as if the chain were not there."""
+        if self._peak_bytes is None:
+            raise RuntimeError("no step was watched for memory")
+        return self._peak_bytes
+
+    def _observed(self, entering: Entering) -> None:
+        self._voice.entering("watching memory of the full model")
+        # The CPU's meter does not see the release of what is there already: the step allocates its buffers anew.
+        self._training.drop_buffers()
+        forget_the_past(self._device)
+        lasting = footprint(self._training.lasting_tensors()).bytes
+        with without_limit():
+            meter = peak_meter(self._device, lasting, apart_bytes=allocated_bytes(self._device) - lasting)
+
+            def watched(phase: str) -> None:
+                entering(phase)
+                meter.entering(phase)
+
+            with meter:
+                meter.entering(Phase.load)
+                self._training.step(self._batches, watched)
+        self._peak_bytes = meter.peak()
+
+    def _keep(self, start: Any, marks: Sequence[tuple[str, Any]]) -> float:
+        """Append the seconds of a step that ended with its last mark, when the update was done."""
+        took_s: defaultdict[str, float] = defaultdict(float)
+        for (phase, began), (_, ended) in itertools.pairwise(marks):
+            took_s[phase] += self._clock.seconds(Interval(began, ended))
+        whole_s = self._clock.seconds(Interval(start, marks[-1][1]))
+        self.seconds.forward_s.append(took_s[Phase.forward])
+        self.seconds.backward_s.append(took_s[Phase.backward])
+        self.seconds.exchange_s.append(took_s[Phase.reduce])
+        self.seconds.update_s.append(took_s[Phase.update])
+        self.seconds.total_s.append(max(0.0, whole_s - took_s[Phase.reduce]))
+        return whole_s
+
+
+RANK = CheckRank

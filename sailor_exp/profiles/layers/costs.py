@@ -1,0 +1,119 @@
+"""What each kind of part took in each step of the chain: pure, and without torch.
+
+Legend: T ranks, N steps, warm-up first.
+"""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sailor_exp.config.architecture import Kind
+from sailor_exp.errors import NoSamplesError
+from sailor_exp.profiles.layers.measurement import PartSamples, Samples
+
+TIMES = ("forward_s", "backward_s", "update_s", "overhead_s")
+
+_REVERSED = {"backward_s", "accumulate_s"}
+
+_LAYERS = {Kind.layer.value, Kind.layer_window.value}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindCost:
+    """Seconds of one kind of part in one step; `accumulate_s` is None where it is not told apart."""
+
+    forward_s: float
+    backward_s: float
+    update_s: float
+    accumulate_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """One step: each kind of part, and what DeepSpeed's step took beyond the updates of all parts.
+
+    after_embedding_s: what the forward of the layer after the embedding took beyond one after a layer; after_head_s:
+    the same of the backward of the layer that follows the head's. Either may be negative; a model has one of each.
+    """
+
+    kinds: dict[str, KindCost]
+    overhead_s: float
+    after_embedding_s: float
+    after_head_s: float
+
+
+def step_costs(samples: Samples) -> list[StepCost]:
+    """Costs of every step, warm-up first, on the rank whose step was slowest: what a rank took adds up to its step.
+
+    The slowest rank of each part by itself would not: ranks wait for each other inside every part, and whoever comes
+    late to one does not come late to the next. Raises NoSamplesError if a rank recorded none.
+    """
+    return [_cost(samples, rank, step) for step, rank in enumerate(_slowest(samples))]
+
+
+def step_seconds(samples: Samples) -> list[list[float]]:
+    """Seconds of each step on each rank, all phases of all parts, without accumulating: shape (T, N)."""
+    ranks = range(len(samples.calibration_s))
+    per_time = [getattr(part, times) for part in samples.parts for times in TIMES]
+    return [[sum(step) for step in zip(*(times[rank] for times in per_time), strict=True)] for rank in ranks]
+
+
+def parts_that_stand_for(samples: Samples, kind: str, times: str) -> list[PartSamples]:
+    """Parts whose time is that of a layer among layers, or all of the kind where there is none such.
+
+    The layer that runs right after another kind of part finds that part's data in the caches: the first one in the
+    forward, the last one in the backward. A model has one such layer, and all others follow a layer.
+    """
+    in_order = list(reversed(samples.parts)) if times in _REVERSED else list(samples.parts)
+    of_kind = [part for part in in_order if part.kind == kind]
+    after_a_layer = [
+        part for before, part in itertools.pairwise(in_order) if part.kind == kind and {before.kind, kind} <= _LAYERS
+    ]
+    return after_a_layer or of_kind
+
+
+def _slowest(samples: Samples) -> list[int]:
+    ranks_s = step_seconds(samples)
+    if not ranks_s or not all(ranks_s):
+        raise NoSamplesError("a rank recorded no samples")
+    return [max(range(len(ranks_s)), key=step.__getitem__) for step in zip(*ranks_s, strict=True)]
+
+
+def _cost(samples: Samples, rank: int, step: int) -> StepCost:
+    kinds = dict.fromkeys(part.kind for part in samples.parts)
+    return StepCost(
+        kinds={kind: _kind_cost(samples, kind, rank, step) for kind in kinds},
+        overhead_s=sum(part.overhead_s[rank][step] for part in samples.parts),
+        after_embedding_s=_excess_s(samples, "forward_s", rank, step),
+        after_head_s=_excess_s(samples, "backward_s", rank, step),
+    )
+
+
+def _excess_s(samples: Samples, times: str, rank: int, step: int) -> float:
+    """Seconds of the transformer layer that runs first, beyond those of what stands for its kind."""
+    in_order = reversed(samples.parts) if times in _REVERSED else iter(samples.parts)
+    first = next((part for part in in_order if part.kind in _LAYERS), None)
+    if first is None:
+        return 0.0
+    among = parts_that_stand_for(samples, first.kind, times)
+    usual_s = statistics.fmean(getattr(part, times)[rank][step] for part in among)
+    return float(getattr(first, times)[rank][step]) - usual_s
+
+
+def _kind_cost(samples: Samples, kind: str, rank: int, step: int) -> KindCost:
+    def mean_s(times: str) -> float:
+        return statistics.fmean(getattr(part, times)[rank][step] for part in parts_that_stand_for(samples, kind, times))
+
+    told = all(part.accumulate_s is not None for part in samples.parts)
+    return KindCost(
+        forward_s=mean_s("forward_s"),
+        backward_s=mean_s("backward_s"),
+        update_s=mean_s("update_s"),
+        accumulate_s=mean_s("accumulate_s") if told else None,
+    )
+
+
+def counting(samples: Samples, times_s: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    """Of times of shape (T, N) those of the steps after the warm-up."""
+    return [rank[samples.warmup :] for rank in times_s]

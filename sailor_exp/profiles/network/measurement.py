@@ -1,0 +1,124 @@
+"""What a link was measured to carry: raw times of transfers and collectives by size, and what follows from them.
+
+Nothing here knows how the times were taken. Bandwidths are in units of 1e9 bytes/s.
+
+Legend: T ranks of the group, N samples, S bytes.
+"""
+
+from typing import Literal
+
+from sailor_exp.profiles.network.operations import Operation
+from sailor_exp.records.base import Count, Frozen, NonNegative, Positive
+from sailor_exp.stats import median, relative_half_width, slowest_rank
+from sailor_exp.units import Seconds
+
+
+class SizeSamples(Frozen):
+    """Raw times of one operation on one size.
+
+    `seconds`: shape (T, N), warm-up first, of one operation each: a sample is the mean of `repeats` in a row, so that
+    ranks which enter a sample apart from each other do not decide the time of a small message.
+    """
+
+    size_bytes: Count
+    repeats: Count
+    warmup: Count
+    converged: bool
+    seconds: list[list[NonNegative]]
+
+    @property
+    def slowest_s(self) -> list[Seconds]:
+        """Time of the slowest rank in each sample that counts: shape (N - warmup,)."""
+        return slowest_rank(self.seconds)[self.warmup :]
+
+    @property
+    def median_s(self) -> Seconds:
+        """Median time of the slowest rank."""
+        return median(self.slowest_s)
+
+    @property
+    def relative_half_width(self) -> float | None:
+        """Half-width of the 95 % interval of batch medians, relative to their mean; None where it cannot be told."""
+        return relative_half_width(self.slowest_s)
+
+
+class LeftOut(Frozen):
+    """A size that was not measured: it would have taken `expected_s` where `budget_s` were given."""
+
+    size_bytes: Count
+    expected_s: Positive
+    budget_s: Positive
+
+    @property
+    def reason(self) -> str:
+        """What a person is told."""
+        return f"its samples would take {self.expected_s:.3g} s of the {self.budget_s:g} s of sampling.budget_s"
+
+
+class Series(Frozen):
+    """One operation over rising sizes, and the sizes that were left out."""
+
+    operation: Operation
+    sizes: list[SizeSamples]
+    left_out: list[LeftOut]
+
+
+class LinkEnd(Frozen):
+    """One machine on the link: its name, and the address and interface by which it reaches the other."""
+
+    host: str
+    node: str | None
+    address: str
+    interface: str | None
+
+
+class Link(Frozen):
+    """What was between the ranks.
+
+    `loopback`: both ends are one machine that stands for two, so that the figures are those of its memory.
+    `settings`: variables by which NCCL and gloo were told how to talk.
+    """
+
+    kind: Literal["inside", "loopback", "between"]
+    ends: list[LinkEnd]
+    settings: dict[str, str]
+
+
+class NetworkMeasurement(Frozen):
+    """What the profile `network` measured in one cell."""
+
+    profile: Literal["network"] = "network"
+    link: Link
+    series: list[Series]
+
+    def of(self, operation: Operation) -> Series | None:
+        """Return the series of an operation, None where the cell has none."""
+        return next((series for series in self.series if series.operation is operation), None)
+
+
+class Bandwidth(Frozen):
+    """One size of a series, as readers take it. `relative_half_width` belongs to the time, and so to the bandwidth."""
+
+    size_bytes: Count
+    median_s: NonNegative
+    gigabytes_per_s: Positive
+    relative_half_width: NonNegative | None
+    converged: bool
+    samples: Count
+
+
+def bandwidths(series: Series) -> list[Bandwidth]:
+    """Bandwidth of each size, over the median time of the slowest rank."""
+    return [
+        Bandwidth(
+            size_bytes=size.size_bytes,
+            median_s=size.median_s,
+            gigabytes_per_s=series.operation.bytes_on_the_link(size.size_bytes, len(size.seconds))
+            / 1e9
+            / size.median_s,
+            relative_half_width=size.relative_half_width,
+            converged=size.converged,
+            samples=len(size.slowest_s),
+        )
+        for size in series.sizes
+    ]

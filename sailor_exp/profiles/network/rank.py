@@ -1,0 +1,143 @@
+"""The `network` profile in a rank: transfers between neighbours or pairs, and collectives, over rising sizes."""
+
+import gc
+import math
+import os
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from sailor_exp.config.schema import Cell, sampling_target
+from sailor_exp.instruments.agreement import RankAgreement
+from sailor_exp.instruments.clock import Clock, Interval, clock_for
+from sailor_exp.instruments.sampling import (
+    Agreement,
+    StepTimes,
+    StoppingRule,
+    Throttled,
+    Voice,
+    no_garbage_collection,
+    sample,
+)
+from sailor_exp.profiles.network.link import end_towards, settings_in
+from sailor_exp.profiles.network.operations import Operation, operations, sizes_bytes
+from sailor_exp.profiles.network.payload import NetworkRankMeasurement, SizeSeconds, SizeUnmeasured
+from sailor_exp.profiles.network.rank_transfers import Transfer, prepare
+from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.units import readable_bytes
+
+LEAST_SAMPLE_S = 0.002
+"""A sample of a small message is many in a row: ranks enter it some ten microseconds apart."""
+
+_MOST_REPEATS = 200
+
+_TRIALS = 3
+
+
+class NetworkRank:
+    """Measures one group of ranks: all of a machine, or those of two machines in pairs."""
+
+    def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:
+        self._device = device
+        self._voice = voice
+        self._clock = clock_for(cell.gpu.device)
+        self._agreement = RankAgreement(device)
+
+    def measure(self, cell: Cell, device: DeviceFacts) -> NetworkRankMeasurement:
+        """Sample every size of every operation until its stopping rule has enough."""
+        with no_garbage_collection():
+            results = [
+                result for operation in operations(cell) for result in self._series(operation, sizes_bytes(cell), cell)
+            ]
+        return NetworkRankMeasurement(
+            measured=[result for result in results if isinstance(result, SizeSeconds)],
+            left_out=[result for result in results if isinstance(result, SizeUnmeasured)],
+            end=end_towards(os.environ["MASTER_ADDR"]),
+            settings=settings_in(os.environ),
+            device=device,
+        )
+
+    def _series(
+        self, operation: Operation, rising_bytes: Sequence[int], cell: Cell
+    ) -> Iterator[SizeSeconds | SizeUnmeasured]:
+        """Measure the least size, and larger ones up to the first that would take longer than its budget."""
+        one_s, former_bytes = 0.0, rising_bytes[0]
+        for size_bytes in rising_bytes:
+            expected_s = expected(one_s * size_bytes / former_bytes, cell)
+            if size_bytes > rising_bytes[0] and expected_s > cell.sampling.budget_s:
+                yield SizeUnmeasured(
+                    operation=operation,
+                    size_bytes=size_bytes,
+                    expected_s=expected_s,
+                    budget_s=cell.sampling.budget_s,
+                )
+                continue
+            self._voice.progress(f"{operation} {readable_bytes(size_bytes)}")
+            samples = SizeSampling(prepare(operation, size_bytes, self._device), self._clock, self._agreement)
+            yield samples.sampled(operation, cell, self._voice)
+            one_s, former_bytes = samples.one_s, size_bytes
+            del samples
+            self._release()
+
+    def _release(self) -> None:
+        """Give the buffers of a size back to the device: the next one needs twice as much."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def expected(one_s: float, cell: Cell) -> float:
+    """Seconds that the warm-up and the least number of samples take, from the time of one operation."""
+    return max(LEAST_SAMPLE_S, one_s) * (cell.sampling.warmup + cell.sampling.min_steps)
+
+
+class SizeSampling:
+    """The samples of one operation on one size, on this rank."""
+
+    def __init__(self, transfer: Transfer, clock: Clock, agreement: Agreement) -> None:
+        self._transfer = transfer
+        self._clock = clock
+        self._agreement = agreement
+        self._seconds: list[float] = []
+        self._repeats = 1
+        self.one_s = 0.0
+
+    def sampled(self, operation: Operation, cell: Cell, voice: Voice) -> SizeSeconds:
+        """Take samples until the stopping rule has enough."""
+        self.one_s = self._tried()
+        self._repeats = min(_MOST_REPEATS, math.ceil(LEAST_SAMPLE_S / self.one_s))
+        rule = StoppingRule(cell.sampling, sampling_target(cell))
+        phase, throttled = f"{operation} {readable_bytes(self._transfer.size_bytes)}", Throttled(voice)
+        sample(self, self._agreement, rule, lambda _, steps: throttled.progress(phase, steps))
+        return SizeSeconds(
+            operation=operation,
+            size_bytes=self._transfer.size_bytes,
+            repeats=self._repeats,
+            warmup=cell.sampling.warmup,
+            converged=rule.converged(),
+            seconds=self._seconds,
+        )
+
+    def calibrate(self) -> None:
+        """Nothing: a link has no fixed work that tells how fast it is just now."""
+
+    def run(self, number: int) -> StepTimes:  # noqa: ARG002
+        """Take one sample."""
+        self._seconds.append(self._timed(self._repeats))
+        return StepTimes(step_s=self._seconds[-1], calibration_s=1.0)
+
+    def _tried(self) -> float:
+        """Time of one operation on the slowest rank; the first of a size makes its connections."""
+        (one_s,) = [self._agreement.maximum([self._timed(1)]) for _ in range(_TRIALS)][-1]
+        return one_s
+
+    def _timed(self, repeats: int) -> float:
+        start = self._clock.now()
+        for _ in range(repeats):
+            self._transfer.run()
+        interval = Interval(start, self._clock.now())
+        self._clock.wait()
+        return self._clock.seconds(interval) / repeats
+
+
+RANK = NetworkRank

@@ -1,0 +1,88 @@
+"""How much an all-reduce and a matrix product slow each other down: raw times, and what follows from them.
+
+Legend: T ranks of the group, N samples.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sailor_exp.records.base import Count, Frozen, NonNegative, Positive
+from sailor_exp.stats import median, relative_half_width, slowest_rank
+
+
+class OverlapSamples(Frozen):
+    """Raw seconds of one product or one all-reduce, alone and while the other runs: shape (T, N), warm-up first."""
+
+    product_alone_s: list[list[NonNegative]]
+    all_reduce_alone_s: list[list[NonNegative]]
+    product_together_s: list[list[NonNegative]]
+    all_reduce_together_s: list[list[NonNegative]]
+
+
+class OverlapMeasurement(Frozen):
+    """What the profile `overlap` measured in one cell.
+
+    `method`: how the two ran together: CUDA streams, or on a CPU threads. `product` is rows x width x width, of fp32.
+    `outlasted`: the share of the times under the other kind through which that ran to the end, on the rank that has
+    the least; what is missing to 1 makes the slowdown look smaller.
+    """
+
+    profile: Literal["overlap"] = "overlap"
+    method: Literal["streams", "threads"]
+    product: list[Count]
+    all_reduce_bytes: Count
+    warmup: Count
+    converged: bool
+    outlasted: Annotated[float, Field(ge=0, le=1)]
+    samples: OverlapSamples
+
+
+class Slowdown(Frozen):
+    """How much longer the one that suffers more takes while the other runs.
+
+    `measured` may lie below 1 by chance; `coefficient` is what planners read, never below 1.
+    `product` and `all_reduce` are the two slowdowns; `relative_half_width` belongs to the larger one.
+    """
+
+    product: Positive
+    all_reduce: Positive
+    relative_half_width: NonNegative | None
+    samples: Count
+
+    @property
+    def measured(self) -> float:
+        return max(self.product, self.all_reduce)
+
+    @property
+    def coefficient(self) -> float:
+        return max(1.0, self.measured)
+
+
+def slowdown(measurement: OverlapMeasurement) -> Slowdown:
+    """Ratio of medians, together over alone, of the slowest rank.
+
+    Source: PKU-DAIR/Hetu-Galvatron at 67b224b, galvatron/profile_hardware/profile_overlap.py: `overlap_coe` is the
+    larger of the delays of communication under computation and of computation under communication, 1 at least. Its
+    one pass each gives no spread; here rounds alternate, and the interval is that of the ratios of the rounds.
+    """
+    samples, warmup = measurement.samples, measurement.warmup
+    ratios = {
+        "product": _ratios(samples.product_together_s, samples.product_alone_s, warmup),
+        "all_reduce": _ratios(samples.all_reduce_together_s, samples.all_reduce_alone_s, warmup),
+    }
+    values = {
+        "product": _median_ratio(samples.product_together_s, samples.product_alone_s, warmup),
+        "all_reduce": _median_ratio(samples.all_reduce_together_s, samples.all_reduce_alone_s, warmup),
+    }
+    larger = max(values, key=lambda name: values[name])
+    return Slowdown(**values, relative_half_width=relative_half_width(ratios[larger]), samples=len(ratios[larger]))
+
+
+def _median_ratio(together_s: list[list[float]], alone_s: list[list[float]], warmup: int) -> float:
+    return median(slowest_rank(together_s)[warmup:]) / median(slowest_rank(alone_s)[warmup:])
+
+
+def _ratios(together_s: list[list[float]], alone_s: list[list[float]], warmup: int) -> list[float]:
+    pairs = zip(slowest_rank(together_s)[warmup:], slowest_rank(alone_s)[warmup:], strict=True)
+    return [together / alone for together, alone in pairs]

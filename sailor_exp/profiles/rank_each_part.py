@@ -1,0 +1,38 @@
+"""What profiles of one part alone have in common in a rank."""
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from sailor_exp.config.architecture import Kind, measured_kinds
+from sailor_exp.config.schema import Cell
+from sailor_exp.instruments.peaks import forget_the_past
+from sailor_exp.instruments.sampling import Voice
+from sailor_exp.profiles.part_bytes import KindBytes
+from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.training.part_alone import PartAlone
+
+
+class EachPartAlone(ABC):
+    """Builds one part after another; no two of them are there at once."""
+
+    def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:  # noqa: ARG002
+        self.device = device
+        self.voice = voice
+
+    def measure(self, cell: Cell, device: DeviceFacts) -> KindBytes:
+        """Measure each kind of part of the model."""
+        counts = {kind.value: self._counts_alone(cell, kind) for kind in measured_kinds(cell.model)}
+        return KindBytes(counts=counts, device=device)
+
+    @abstractmethod
+    def counts(self, alone: PartAlone, cell: Cell, kind: Kind) -> dict[str, int]:
+        """Return the bytes of one part, under the names that its profile's results take."""
+
+    def _counts_alone(self, cell: Cell, kind: Kind) -> dict[str, int]:
+        self.voice.progress(f"building {kind}")
+        forget_the_past(self.device)
+        alone = PartAlone(cell, kind, self.device)
+        counts = self.counts(alone, cell, kind)
+        alone.release()
+        return counts

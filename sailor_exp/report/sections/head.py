@@ -1,0 +1,215 @@
+"""The head of the page: what was measured, how it went, and the grid of cells with how each ended."""
+
+import statistics
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+from sailor_exp.exporters.sailor.grid import State
+from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.report.concern import Concern, Weight
+from sailor_exp.report.content import Content
+from sailor_exp.report.drawing.figures import Figure, Unit, percent, readable, seconds
+from sailor_exp.report.drawing.layout import cell_name, folded, over_all, scrolled, section, shown
+from sailor_exp.report.drawing.markup import Child, tag
+
+STEP = seconds("step of the chain", "statistics.step")
+
+STEP_PER_SAMPLE = replace(STEP, label="step of the chain, per sample", per_sample=True)
+
+_WIDE = "◐"
+
+_SYMBOLS = {
+    State.ok: "●",
+    State.oom: "▲",
+    State.skipped: "△",
+    State.infeasible: "∅",
+    State.failed: "✕",
+    State.timeout: "◷",
+    State.missing: "·",
+}
+
+_MOST_COLUMNS = 8
+
+_MEANINGS = {
+    State.ok: "measured",
+    State.oom: "out of memory",
+    State.skipped: "not tried: a smaller microbatch ran out of memory",
+    State.infeasible: "the model cannot be split so",
+    State.failed: "failed",
+    State.timeout: "a rank was silent for too long",
+    State.missing: "not measured yet",
+}
+
+
+def header(content: Content) -> ET.Element:
+    """Return the title, and in one line what was measured with what, where and when."""
+    config = content.config
+    facts = [
+        config.precision.value,
+        config.optimizer.value,
+        f"{config.attention.value} attention",
+        *dict.fromkeys(device.name for facts in content.provenance.values() for device in facts.devices),
+        _when(content),
+    ]
+    return tag(
+        "header",
+        tag("p", "sailor-exp · what training a layer costs", class_="brand"),
+        tag("h1", tag("span", config.model.name), tag("span", " on ", class_="muted"), tag("span", config.gpu.name)),
+        tag("ul", [tag("li", fact) for fact in facts if fact], class_="facts"),
+    )
+
+
+def tiles(content: Content) -> ET.Element | None:
+    """Return the few numbers that say how the sweep went; None where no cell has numbers."""
+    cells = list(content.measured.values())
+    if not cells:
+        return None
+    size = len(content.tps) * len(content.microbatches)
+    converged = sum(cell.statistics.converged for cell in cells)
+    steps = sum(cell.statistics.steps for cell in cells)
+    found = [
+        _tile(
+            "Cells with numbers",
+            over_all("count", "statistics.steps", len(cells), str(len(cells))),
+            f"of {size} in the grid",
+        ),
+        _tile(
+            "Converged",
+            over_all("count", "statistics.converged", converged, str(converged)),
+            f"of {len(cells)}, to {_targets(content)}",
+        ),
+        _tile("Steps timed", over_all("sum", "statistics.steps", steps, f"{steps:,}"), "after the warm-up"),
+        _interval_tile(content),
+        _peak_tile(content),
+    ]
+    return tag("div", found, class_="tiles")
+
+
+def grid(content: Content) -> ET.Element:
+    """Return the grid: tensor parallel degrees by microbatches, each cell with how it ended and its step."""
+    figures = content.figures(STEP)
+    across = [f"mbs {mbs}" for mbs in content.microbatches], [f"tp {tp}" for tp in content.tps]
+    rows = [[CellKey(tp, mbs) for mbs in content.microbatches] for tp in content.tps]
+    if len(content.microbatches) > _MOST_COLUMNS:
+        across, rows = (across[1], across[0]), [list(row) for row in zip(*rows, strict=True)]
+    heads, names = across
+    head = tag("tr", tag("td"), [tag("th", name, scope="col") for name in heads])
+    body = [
+        tag("tr", tag("th", name, scope="row"), [_cell(content, key, figures) for key in row])
+        for name, row in zip(names, rows, strict=True)
+    ]
+    table = tag(
+        "table",
+        tag("thead", head),
+        tag("tbody", body),
+        class_="grid",
+        data_formula=STEP.formula,
+        data_interval_formula=STEP.interval,
+    )
+    lead = (
+        "Tensor parallel degree by microbatch size. The time is that of one step of the measured chain: embedding, "
+        "one or two transformer layers and head, forward, backward and update, on the slowest rank. ± is half of its "
+        "95 % interval. A cell has converged where that of the calibrated step, each divided by the machine's speed at "
+        "that moment, is within the target."
+    )
+    return section("grid", "The grid", lead, scrolled(table), _legend(content))
+
+
+def concerns(found: list[Concern]) -> ET.Element:
+    """Return everything to be careful with, each with what to do."""
+    if not found:
+        return section("care", "Nothing to be careful with", "Every cell of the grid has a result that converged.")
+    lead = "What limits the use of these numbers, the gravest first, each with what mends it."
+    return section("care", "To be careful with", lead, [_concern(concern) for concern in found])
+
+
+def _concern(concern: Concern) -> ET.Element:
+    label = tag("span", _WEIGHTS[concern.weight], class_=f"weight {concern.weight}")
+    return tag(
+        "details",
+        tag("summary", label, tag("span", concern.title)),
+        [tag("p", line, class_="detail") for line in concern.details[:_SHOWN]],
+        folded(f"{len(concern.details) - _SHOWN} more", [tag("p", line) for line in concern.details[_SHOWN:]])
+        if len(concern.details) > _SHOWN
+        else None,
+        tag("p", _with_code(concern.remedy)),
+        tag("pre", tag("code", concern.command)) if concern.command else None,
+        class_="concern",
+        open="open" if concern.weight is not Weight.note else None,
+    )
+
+
+def _with_code(text: str) -> list[Child]:
+    """What stands between backticks is code."""
+    return [tag("code", part) if index % 2 else part for index, part in enumerate(text.split("`"))]
+
+
+_SHOWN = 4
+
+_WEIGHTS = {Weight.missing: "missing", Weight.doubtful: "doubtful", Weight.note: "note"}
+
+
+def _cell(content: Content, key: CellKey, figures: dict[CellKey, Figure]) -> ET.Element:
+    state = content.state(key)
+    symbol = tag("span", _SYMBOLS[state], class_="symbol", aria_hidden="true")
+    figure = figures.get(key)
+    if figure is None:
+        word = f"{state}*" if key in content.table.foreign else state.value
+        return tag("td", symbol, tag("span", word, class_="word"), class_=f"cell {state}", title=_MEANINGS[state])
+    link = tag("a", shown(figure), href=f"#{cell_name(key)}", **figure.attributes())
+    if content.measured[key].statistics.converged:
+        return tag("td", symbol, link, class_=f"cell {state}")
+    symbol = tag("span", _WIDE, class_="symbol", role="img", aria_label="interval wider than its target")
+    return tag("td", symbol, link, class_=f"cell {state} wide")
+
+
+def _legend(content: Content) -> ET.Element:
+    doubtful = {key for key, cell in content.measured.items() if not cell.statistics.converged}
+    states = {content.state(key) for key in content.grid() if key not in doubtful}
+    items: list[Child] = [
+        tag("li", tag("span", _SYMBOLS[state], class_=f"symbol {state}"), f" {_MEANINGS[state]}")
+        for state in State
+        if state in states
+    ]
+    if doubtful:
+        items.append(tag("li", tag("span", _WIDE, class_="symbol wide"), " measured, not converged to its target"))
+    if content.table.foreign:
+        items.append(tag("li", "* from a profile file of another tool, without spread: not in the charts"))
+    return tag("ul", items, class_="legend")
+
+
+def _tile(label: str, value: Child, note: Child) -> ET.Element:
+    return tag(
+        "div", tag("p", label, class_="what"), tag("p", value, class_="value"), tag("p", note, class_="note"),
+        class_="tile",
+    )  # fmt: skip
+
+
+def _interval_tile(content: Content) -> ET.Element | None:
+    widths = [cell.statistics.step.relative_half_width for cell in content.measured.values()]
+    known = [width for width in widths if width is not None]
+    if not known:
+        return None
+    median = statistics.median(known)
+    number = over_all("median", "statistics.step.relative_half_width", median, f"±{percent(median)}")
+    return _tile("Interval of a step", number, "95 %, median over the cells")
+
+
+def _peak_tile(content: Content) -> ET.Element:
+    peak = max(cell.memory.peak_bytes for cell in content.measured.values())
+    given = max(cell.gpu_bytes for cell in content.measured.values())
+    number = over_all("max", "memory.peak_bytes", peak, readable(peak, Unit.bytes))
+    return _tile("Highest peak of a rank", number, f"{percent(peak / given)} of {readable(given, Unit.bytes)}")
+
+
+def _targets(content: Content) -> str:
+    targets = sorted({cell.statistics.target for cell in content.measured.values()})
+    return " or ".join(f"±{percent(target)}" for target in targets)
+
+
+def _when(content: Content) -> str:
+    times = sorted(facts.finished_at for facts in content.provenance.values())
+    if not times:
+        return ""
+    first, last = (time[:16].replace("T", " ") for time in (times[0], times[-1]))
+    return f"{first} UTC" if first == last else f"{first} to {last[11:] if first[:10] == last[:10] else last} UTC"

@@ -1,0 +1,167 @@
+"""Shows a sweep while it runs, and its results at the end."""
+
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from sailor_exp.config.schema import Cell
+from sailor_exp.profiles.identity import cell_keys, keys_of, label, subject
+from sailor_exp.profiles.registry import profile_named, profile_of
+from sailor_exp.records.files import records_directory
+from sailor_exp.records.provenance import package_versions
+from sailor_exp.records.record import Outcome, Record
+from sailor_exp.sweep.sweep import Result
+
+_PLAIN_EVERY_S = 10.0
+
+_LEFT = {"part", "operation", "quantity"}
+"""Columns of words."""
+
+_STYLE = {
+    Outcome.ok: "green",
+    Outcome.oom: "yellow",
+    Outcome.skipped: "yellow",
+    Outcome.infeasible: "yellow",
+    Outcome.failed: "red",
+    Outcome.timeout: "red",
+}
+
+
+class LiveDisplay:
+    """A table of the grid that follows the sweep; plain lines where there is no terminal."""
+
+    def __init__(self, cells: Sequence[Cell], page: Console) -> None:
+        self._cells = cells
+        self._page = page
+        self._states = ["waiting"] * len(cells)
+        self._details = [""] * len(cells)
+        self._live = Live(self._table(), console=page, transient=True) if page.is_terminal else None
+        self._said_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def running(self, cell: int, phase: str, steps: int) -> None:
+        """Show the phase of a cell."""
+        self._states[cell] = f"[cyan]{phase}[/]"
+        self._details[cell] = f"{steps} steps" if steps else ""
+        if self._live is not None:
+            self._live.update(self._table())
+        elif time.monotonic() - self._said_at > _PLAIN_EVERY_S:
+            self._said_at = time.monotonic()
+            self._page.print(
+                f"{label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
+            )
+
+    def waiting(self, cell: int, text: str) -> None:
+        """Show the job that a cell waits for; plain output gets a line where that has changed."""
+        if self._states[cell] == escape(text):
+            return
+        self._states[cell] = escape(text)
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]}", highlight=False)
+
+    def done(self, cell: int, record: Record, *, reused: bool) -> None:
+        """Show how a cell ended."""
+        note = f" (was there{_made_elsewhere(record)})" if reused else ""
+        self._states[cell] = f"[{_STYLE[record.outcome]}]{record.outcome}[/]{note}"
+        self._details[cell] = _one_line(record)
+        if self._live is not None:
+            self._live.update(self._table())
+        else:
+            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]} {self._details[cell]}", highlight=False)
+
+    def _table(self) -> Table:
+        keys = keys_of(self._cells)
+        table = Table(title="sweep", title_justify="left")
+        for column in ("model", "gpu", *keys, "state", ""):
+            table.add_column(column, justify="right" if column in keys else "left")
+        for cell, state, detail in zip(self._cells, self._states, self._details, strict=True):
+            own = cell_keys(cell)
+            table.add_row(subject(cell), cell.gpu.name, *(str(own.get(key, "")) for key in keys), state, detail)
+        return table
+
+
+def _made_elsewhere(record: Record) -> str:
+    """What of a record that is used again differs from what would measure now."""
+    made, here = record.provenance, {**package_versions(), "host": platform.node()}
+    there = {**made.versions, "host": made.host}
+    other = [name for name in here if there.get(name) != here[name]]
+    return f", made with another {', '.join(other)}: force=true measures again" if other else ""
+
+
+def _one_line(record: Record) -> str:
+    if record.outcome is not Outcome.ok:
+        return _ending(record).partition("\n")[0]
+    return profile_named(record.identity.profile).one_line(record)
+
+
+def print_results(results: Sequence[Result], page: Console) -> None:
+    """Print a table for each model and GPU, where the files are, and each cell that has no number and why."""
+    groups = _by_subject(results)
+    for (_, title), group in groups.items():
+        page.print(_results_table(title, group))
+    for name in dict.fromkeys(name for name, _ in groups):
+        page.print(profile_named(name).legend, highlight=False)
+    for directory in dict.fromkeys(Path(result.cell.profile_dir) for result in results):
+        page.print(
+            f"profiles: {directory}/   records: {records_directory(directory)}/", highlight=False, soft_wrap=True
+        )
+    for result in results:
+        if result.record.outcome is not Outcome.ok:
+            page.print(_reason(result), highlight=False, soft_wrap=True)
+
+
+def _by_subject(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Results with numbers, by profile and title of the table."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.record.outcome is Outcome.ok:
+            identity = result.record.identity
+            title = f"{identity.subject} on {identity.gpu['name']}"
+            groups.setdefault((identity.profile, title), []).append(result)
+    return groups
+
+
+def _results_table(title: str, results: Sequence[Result]) -> Table:
+    profile = profile_of(results[0].cell)
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for column in profile.columns:
+        table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=True)
+    for result in results:
+        for row in profile.rows(result.record):
+            table.add_row(*row)
+        table.add_section()
+    return table
+
+
+def _reason(result: Result) -> str:
+    record = result.record
+    log = f" (log: {record.ending.log})" if record.ending and record.ending.log else ""
+    outcome = f"[{_STYLE[record.outcome]}]{record.outcome}[/]"
+    return f"no number for {label(result.cell)}: {outcome} {_ending(record)}{log}"
+
+
+def _ending(record: Record) -> str:
+    if record.ending is None:
+        return ""
+    place = f"in {record.ending.phase}: " if record.ending.phase else ""
+    return escape(f"{place}{record.ending.message}")

@@ -1,0 +1,239 @@
+"""The tensor parallel ranks of a cell: started together, watched, and ended together.
+
+Ranks are forked from a server that has imported torch, deepspeed and megatron-core once, and has touched no
+device. Each has a pipe of its own to the supervisor. A rank that runs out of memory says so and leaves at once:
+its peers, who would wait for it in a collective, lose their connection or are killed. The death of a process frees
+its memory, so nothing needs to be agreed on inside the group.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import sailor_exp
+from sailor_exp.config.schema import Device
+from sailor_exp.errors import RankStartError
+from sailor_exp.records.provenance import THREADS_PER_RANK
+from sailor_exp.sweep.messages import Cause, Death, Finished, Message, Progress, Task
+
+GRACE_S = 0.5
+"""How long the other ranks have to say what they saw, once one has died."""
+
+_CODE = Path(sailor_exp.__file__).resolve().parent.parent
+
+_PRELOAD = ["sailor_exp.launching", "sailor_exp.sweep.rank_process"]
+
+_TICK_S = 1.0
+
+_ABANDONED = Death(cause=Cause.lost_peer, message="the ranks of another machine ended early")
+
+Target = Callable[[int, Connection, Any], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupEnd:
+    """How a group of ranks ended early."""
+
+    death: Death
+    rank: int | None
+    timed_out: bool = False
+
+
+@cache
+def server(device: Device) -> ForkServerContext:
+    """Start the server that ranks are forked from, once a process; it imports in the background.
+
+    It must find this very code, whatever the working directory. NVML answers whether there is a GPU, so that the
+    server creates no CUDA context, which a fork would inherit broken. An interrupt is for the supervisor to act on.
+    """
+    os.environ |= {
+        "DS_ACCELERATOR": device.value,
+        "OMP_NUM_THREADS": str(THREADS_PER_RANK),
+        "PYTHONPATH": os.pathsep.join([str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    }
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    with _interrupts_ignored():
+        forkserver.ensure_running()
+    return context
+
+
+@cache
+def fresh_processes() -> SpawnContext:
+    """Ranks that import for themselves, for where the server's imports have spoilt what is forked from it."""
+    return multiprocessing.get_context("spawn")
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """For what a child process inherits: Python's fork server ignores interrupts only when its imports are done."""
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+class RankGroup:
+    """The processes of a group that run on this machine, with one target.
+
+    `on_message` hears every message of every rank. `first_rank`: of those here; ranks go by their number in the whole
+    group. `abandoned` tells whether the ranks of another machine have ended early, so that these wait for nobody.
+    A group is used once.
+    """
+
+    def __init__(
+        self,
+        context: ForkServerContext | SpawnContext,
+        size: int,
+        *,
+        stall_s: float,
+        on_message: Callable[[int, Message], None],
+        first_rank: int = 0,
+        abandoned: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._context = context
+        self._first_rank = first_rank
+        self._size = size
+        self._abandoned = abandoned
+        self._stall_s = stall_s
+        self._on_message = on_message
+        self._processes: dict[int, ForkServerProcess | SpawnProcess] = {}
+        self._pipes: dict[int, Connection] = {}
+        self._heard: dict[int, float] = {}
+        self._phases: dict[int, str] = {}
+        self._deaths: dict[int, Death] = {}
+        self._finished: set[int] = set()
+
+    def run(self, target: Target, task: Any) -> GroupEnd | None:
+        """Start the ranks and follow them to their end; None where all finished.
+
+        Kills what is left of its own ranks before it returns, also when interrupted. Raises RankStartError.
+        """
+        try:
+            for rank in range(self._first_rank, self._first_rank + self._size):
+                self._start(rank, target, task)
+            return self._follow()
+        finally:
+            self._kill()
+
+    def process_ids(self) -> dict[int, int]:
+        """Return the process id of each rank that was started."""
+        return {rank: process.pid for rank, process in self._processes.items() if process.pid is not None}
+
+    def _start(self, rank: int, target: Target, task: Any) -> None:
+        receiving, sending = self._context.Pipe(duplex=False)
+        arguments = (rank - self._first_rank, sending, task)
+        process = self._context.Process(target=target, args=arguments, name=f"rank{rank}", daemon=True)
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            raise RankStartError(error) from error
+        sending.close()
+        self._processes[rank], self._pipes[rank] = process, receiving
+        self._heard[rank] = time.monotonic()
+
+    def _follow(self) -> GroupEnd | None:
+        died_at: float | None = None
+        while len(self._finished) + len(self._deaths) < self._size:
+            self._listen(_TICK_S if died_at is None else max(0.0, died_at + GRACE_S - time.monotonic()))
+            if (self._deaths or self._abandoned()) and died_at is None:
+                died_at = time.monotonic()
+            if died_at is not None and time.monotonic() >= died_at + GRACE_S:
+                break
+            if died_at is None and (silent := self._silent_rank()) is not None:
+                return self._timed_out(silent)
+        if self._deaths:
+            return verdict(self._deaths)
+        return None if len(self._finished) == self._size else GroupEnd(death=_ABANDONED, rank=None)
+
+    def _listen(self, timeout_s: float) -> None:
+        open_ranks = [rank for rank in self._pipes if rank not in self._finished | set(self._deaths)]
+        handles: dict[Any, int] = {self._pipes[rank]: rank for rank in open_ranks}
+        ready = wait(list(handles), timeout=timeout_s)
+        for pipe in ready:
+            self._receive(handles[pipe])
+
+    def _receive(self, rank: int) -> None:
+        """Take one message; a pipe that closed without a last one belongs to a rank that was ended from outside."""
+        self._heard[rank] = time.monotonic()
+        try:
+            message: Message = self._pipes[rank].recv()
+        except (EOFError, OSError):
+            self._deaths[rank] = self._death_from_outside(rank)
+            return
+        if isinstance(message, Death):
+            self._deaths[rank] = message
+        elif isinstance(message, Finished):
+            self._finished.add(rank)
+        elif isinstance(message, Progress):
+            self._phases[rank] = message.phase
+        self._on_message(rank, message)
+
+    def _death_from_outside(self, rank: int) -> Death:
+        process, phase = self._processes[rank], self._phases.get(rank)
+        process.join(GRACE_S)
+        code = process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name
+            return Death(
+                cause=Cause.signal,
+                message=f"rank {rank} was ended by {name}{_hint(name)}",
+                phase=phase,
+                signal=name,
+            )
+        return Death(cause=Cause.error, message=f"rank {rank} ended with exit status {code} and no word", phase=phase)
+
+    def _silent_rank(self) -> int | None:
+        waiting = {rank: heard for rank, heard in self._heard.items() if rank not in self._finished}
+        if not waiting:
+            return None
+        rank = min(waiting, key=lambda rank: waiting[rank])
+        return rank if time.monotonic() - waiting[rank] > self._stall_s else None
+
+    def _timed_out(self, rank: int) -> GroupEnd:
+        message = f"rank {rank} was silent for {self._stall_s:g} s (stall_s)"
+        death = Death(cause=Cause.error, message=message, phase=self._phases.get(rank))
+        return GroupEnd(death=death, rank=rank, timed_out=True)
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            if process.is_alive():
+                process.kill()
+        for rank, process in self._processes.items():
+            process.join()
+            self._pipes[rank].close()
+
+
+def verdict(deaths: Mapping[int, Death]) -> GroupEnd:
+    """Return the death that explains the others: out of memory, then a signal, then an error, then a lost peer."""
+    rank = min(deaths, key=lambda rank: (deaths[rank].cause, rank))
+    return GroupEnd(death=deaths[rank], rank=rank)
+
+
+def _hint(signal_name: str) -> str:
+    return " (the kernel, out of memory, or a person)" if signal_name == "SIGKILL" else ""
+
+
+def run_rank(rank: int, pipe: Connection, task: Task) -> None:
+    """Entry of a rank process; `rank` counts in this machine.
+
+    A library that does not load is told, and not only to the terminal.
+    """
+    try:
+        from sailor_exp.sweep.rank_process import run
+    except (ImportError, OSError) as error:
+        pipe.send(Death(cause=Cause.error, message=f"{type(error).__name__}: {error}", phase="importing"))
+        raise
+    run(rank, pipe, task)

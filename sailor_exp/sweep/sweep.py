@@ -1,0 +1,276 @@
+"""Measures the cells of a grid: what is there already is not measured again, every cell ends in a record.
+
+Cells that differ in the microbatch alone are a pack: one process group measures them one after another, smallest
+first, so that start-up is paid once and running out of memory settles the larger ones.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.context import SpawnContext
+from pathlib import Path
+from typing import Any, Protocol
+
+from sailor_exp.config.schema import Cell
+from sailor_exp.errors import RefusedError
+from sailor_exp.profiles.faults import infeasibility
+from sailor_exp.profiles.identity import identity_of
+from sailor_exp.profiles.registry import profile_of
+from sailor_exp.records import files as record_files
+from sailor_exp.records import provenance
+from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.records.record import Ending, Outcome, Record
+from sailor_exp.sweep.logs import log_paths, remove, tail
+from sailor_exp.sweep.machines import Machines, ThisMachine
+from sailor_exp.sweep.messages import Cause, Measured, Message, Progress, RankMeasurement
+from sailor_exp.sweep.rank_group import GroupEnd, fresh_processes, server
+from sailor_exp.sweep.reuse import _record_of, former, settled
+
+
+class Display(Protocol):
+    """Shows a sweep while it runs. Cells go by their place in the grid."""
+
+    def running(self, cell: int, phase: str, steps: int) -> None:
+        """The cell is in a phase and has done so many steps in it."""
+
+    def done(self, cell: int, outcome: Record, *, reused: bool) -> None:
+        """The cell has its record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A cell, its record, and whether that was there before."""
+
+    cell: Cell
+    record: Record
+    reused: bool
+
+
+def run(cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> list[Result]:
+    """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
+
+    machines: what their groups run on; this machine alone unless given.
+
+    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
+    RankStartError and RefusedError where no rank can run here.
+    """
+    sweep = Sweep(cells, display, machines)
+    for pack in packs(cells):
+        sweep.run_pack(pack)
+    results = sweep.results()
+    for place in sweep.repeated():
+        display.done(place, results[place].record, reused=True)
+    return results
+
+
+def assist(cells: Sequence[Cell], machines: Machines) -> None:
+    """Run this machine's ranks of cells whose records the supervisor of another machine makes.
+
+    Raises RankStartError, StorageError, RecordError.
+    """
+    for pack in packs(cells):
+        waiting = [cells[place] for place in pack if not settled(cells[place])]
+        if waiting:
+            logs = log_paths(waiting[0], machines.log_tag)
+            end = machines.run(server(waiting[0].gpu.device), waiting, logs, _unheard)
+            if end is not None and end.death.cause is Cause.inherited_cuda:
+                machines.run(fresh_processes(), waiting, logs, _unheard)
+
+
+def _unheard(rank: int, message: Message) -> None:
+    """The other supervisor hears the ranks."""
+
+
+def packs(cells: Sequence[Cell]) -> list[list[int]]:
+    """Places of cells that one process group can measure together, by rising microbatch; of equal cells the first."""
+    found: dict[str, list[int]] = {}
+    first = {repr(cell): place for place, cell in reversed(list(enumerate(cells)))}
+    for place in sorted(first.values()):
+        found.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
+    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in found.values()]
+
+
+@dataclass
+class _GroupState:
+    """What the ranks of one group have sent so far, by the place of the cell in the group's list."""
+
+    measured: dict[int, dict[int, RankMeasurement]] = field(default_factory=dict)
+    complete: int = 0
+
+
+class Sweep:
+    """The cells of a grid and how far they are. Cells go by their place in the grid."""
+
+    def __init__(self, cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> None:
+        self._cells = cells
+        self._machines = machines or ThisMachine()
+        self._display = display
+        self._results: dict[int, Result] = {}
+        self._started_at = provenance.now()
+        self._fresh: SpawnContext | None = None
+        for directory in {Path(cell.profile_dir) for cell in cells}:
+            record_files.prepare(directory)
+
+    def results(self) -> list[Result]:
+        """Return the results in the order of the cells, of equal cells one; all of them must be there."""
+        by_cell = {repr(result.cell): result for result in self._results.values()}
+        return [by_cell[repr(cell)] for cell in self._cells]
+
+    def repeated(self) -> list[int]:
+        """Places of cells that stand in the grid before."""
+        return [place for place in range(len(self._cells)) if place not in self._results]
+
+    def result(self, place: int) -> Result | None:
+        """Return the result of one cell, None while it has none."""
+        return self._results.get(place)
+
+    def waiting(self, pack: Sequence[int]) -> list[int]:
+        """Return the places of a pack whose cells have no result yet."""
+        return [place for place in pack if place not in self._results]
+
+    def settle(self, pack: Sequence[int]) -> None:
+        """Settle what needs no ranks: what cannot be split, was measured before, or is larger than what ran out."""
+        for place in pack:
+            self._settle_without_ranks(place)
+        self._skip_after_oom(pack)
+
+    def run_pack(self, pack: Sequence[int]) -> None:
+        """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
+        self.settle(pack)
+        while waiting := self.waiting(pack):
+            self._run_group(waiting)
+            self._skip_after_oom(pack)
+
+    def keep(self, place: int, made: Record) -> None:
+        """Take a record that another process has made for a cell of this sweep."""
+        self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
+        self._display.done(place, made, reused=False)
+
+    def _settle_without_ranks(self, place: int) -> None:
+        cell = self._cells[place]
+        if (reason := infeasibility(cell)) is not None:
+            self.finish(place, Outcome.infeasible, Ending(message=reason))
+        elif not cell.force and (earlier := former(cell)) is not None:
+            self._reuse(place, earlier)
+
+    def _reuse(self, place: int, earlier: Record) -> None:
+        profile_of(self._cells[place]).written(earlier, Path(self._cells[place].profile_dir))
+        self._results[place] = Result(cell=self._cells[place], record=earlier, reused=True)
+        self._display.done(place, earlier, reused=True)
+
+    def _skip_after_oom(self, pack: Sequence[int]) -> None:
+        out_of_memory = [
+            self._cells[place].mbs
+            for place in pack
+            if place in self._results and self._results[place].record.outcome is Outcome.oom
+        ]
+        for place in pack:
+            cell = self._cells[place]
+            if place in self._results or not out_of_memory or not cell.skip_after_oom or cell.mbs < min(out_of_memory):
+                continue
+            message = f"mbs={min(out_of_memory)} ran out of memory (skip_after_oom=false measures all the same)"
+            self.finish(place, Outcome.skipped, Ending(message=message))
+
+    def _run_group(self, places: Sequence[int]) -> None:
+        """Run one process group over the cells at `places`; at least the first of them ends in a record.
+
+        Only where ranks turn out to be spoilt by the server that they are forked from does none: the next group is
+        started afresh.
+        """
+        cells = [self._cells[place] for place in places]
+        size = cells[0].ranks * cells[0].nodes
+        state = _GroupState()
+        self._started_at = provenance.now()
+
+        def hear(rank: int, message: Message) -> None:
+            if isinstance(message, Progress) and rank == 0:
+                self._display.running(places[min(state.complete, len(places) - 1)], message.phase, message.steps)
+            elif isinstance(message, Measured):
+                state.measured.setdefault(message.cell, {})[rank] = message.measurement
+                if len(state.measured[message.cell]) == size:
+                    self._finish_measured(places[message.cell], state.measured.pop(message.cell))
+                    state.complete += 1
+
+        logs = log_paths(cells[0], self._machines.log_tag)
+        end = self._machines.run(self._fresh or server(cells[0].gpu.device), cells, logs, hear)
+        if end is not None and end.death.cause is Cause.refused:
+            remove(logs)
+            raise RefusedError(end.death.message)
+        if end is not None and end.death.cause is Cause.inherited_cuda and self._fresh is None:
+            warnings.warn(end.death.message, stacklevel=2)
+            self._fresh = fresh_processes()
+            return
+        if end is None:
+            remove(logs)
+        elif state.complete < len(places):
+            self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
+
+    def _finish_measured(self, place: int, by_rank: dict[int, RankMeasurement]) -> None:
+        cell = self._cells[place]
+        ranks = [by_rank[rank] for rank in sorted(by_rank)]
+        content = profile_of(cell).content(cell, ranks)
+        self._write(place, self._record(cell, Outcome.ok, [rank.device for rank in ranks], **content))
+
+    def finish(self, place: int, outcome: Outcome, ending: Ending, slurm: Mapping[str, str] | None = None) -> None:
+        """Write the record of a cell that has no numbers.
+
+        slurm: the job that it ended in, where that is not the job that this process runs in.
+        Raises StorageError.
+        """
+        cell = self._cells[place]
+        unmeasured = self._record(cell, outcome, [], slurm, ending=ending)
+        if (earlier := _record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
+            self._reuse(place, earlier)
+            return
+        self._write(place, unmeasured)
+
+    def _write(self, place: int, made: Record) -> None:
+        cell = self._cells[place]
+        directory = Path(cell.profile_dir)
+        profile_of(cell).before_writing(made, directory)
+        record_files.write(made, directory)
+        profile_of(cell).written(made, directory)
+        self.keep(place, made)
+        self._started_at = provenance.now()
+
+    def _record(
+        self,
+        cell: Cell,
+        outcome: Outcome,
+        devices: Sequence[DeviceFacts],
+        slurm: Mapping[str, str] | None = None,
+        **content: Any,
+    ) -> Record:
+        absent: dict[str, Any] = dict.fromkeys(("ending", "layers", "statistics", "memory", "samples"))
+        return Record(
+            outcome=outcome,
+            identity=identity_of(cell),
+            **(absent | content),
+            provenance=provenance.gather(cell, devices, started_at=self._started_at, slurm=slurm),
+        )
+
+
+def _says_the_same(former: Record, now: Record) -> bool:
+    """Whether an outcome that took no ranks is on disk already, to the word."""
+    taken_without_ranks = now.outcome in {Outcome.infeasible, Outcome.skipped}
+    return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)
+
+
+def _outcome(end: GroupEnd, logs: Sequence[Path]) -> Outcome:
+    if end.timed_out:
+        return Outcome.timeout
+    aborted = end.death.signal == "SIGABRT" and end.rank is not None
+    if end.death.cause is Cause.out_of_memory or (aborted and "bad_alloc" in tail(logs[end.rank or 0])):
+        return Outcome.oom
+    return Outcome.failed
+
+
+def _ending(end: GroupEnd, logs: Sequence[Path]) -> Ending:
+    log = logs[end.rank] if end.rank is not None and logs[end.rank].exists() else None
+    return Ending(
+        message=end.death.message,
+        phase=end.death.phase,
+        rank=end.rank,
+        signal=end.death.signal,
+        log=str(log) if log else None,
+    )

@@ -1,0 +1,136 @@
+"""One training step of a small model of a few parts, with marks between them and nothing else."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sailor_exp.config.schema import Cell, Precision
+from sailor_exp.instruments.clock import Clock, Interval
+from sailor_exp.training.engine import Engine, UpdateIntervals
+from sailor_exp.training.parts import Batch, Part, build_parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartIntervals:
+    """What one step took in one part; `accumulate` is None where the backward accumulates by itself."""
+
+    forward: Interval
+    backward: Interval
+    accumulate: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepIntervals:
+    """What one step took: in each part, in the order of the model, and in DeepSpeed's step."""
+
+    parts: list[PartIntervals]
+    update: UpdateIntervals
+
+
+def _nothing(_: str) -> None:
+    return
+
+
+class Chain:
+    """Parts in the order of the model, trained as one by DeepSpeed.
+
+    The graph is not cut: a tensor that goes from one part to the next has a hook, which the backward calls when the
+    gradient of that tensor is complete, just before it enters the earlier part. Nodes run in the reverse order of their
+    creation, so by then everything of the later part has run. Source: torch/csrc/autograd/engine.cpp, sequence numbers.
+    """
+
+    def __init__(self, cell: Cell, device: torch.device, clock: Clock) -> None:
+        self.parts = build_parts(cell, device)
+        self.names = _names(self.parts)
+        self.engine = Engine(self.parts, cell, clock)
+        self._clock = clock
+        # In bf16 DeepSpeed's hooks accumulate into fp32 buffers during the backward, and leave no `.grad` to add to.
+        self.accumulates = cell.precision is Precision.fp32
+
+    def step(self, batch: Batch, entering: Callable[[str], None] = _nothing) -> StepIntervals:
+        """Run one step; `entering` hears `"{phase} {part}"` before each."""
+        marks = _BackwardMarks(self._clock, self.names, entering)
+        forwards, loss = self._forward(batch, marks, entering)
+        backwards = marks.backward(loss)
+        del loss
+        accumulates = self._accumulate(entering)
+        entering("update")
+        update = self.engine.step(lambda index: entering(f"update {self.names[index]}"))
+        return StepIntervals(
+            parts=[
+                PartIntervals(forward=forward, backward=backward, accumulate=accumulate)
+                for forward, backward, accumulate in zip(forwards, backwards, accumulates, strict=True)
+            ],
+            update=update,
+        )
+
+    def _forward(
+        self, batch: Batch, marks: "_BackwardMarks", entering: Callable[[str], None]
+    ) -> tuple[list[Interval], Tensor]:
+        intervals = []
+        hidden = torch.empty(0)
+        for index, part in enumerate(self.parts):
+            entering(f"forward {self.names[index]}")
+            inputs = part.inputs(hidden, batch)
+            start = self._clock.now()
+            hidden = part(*inputs)
+            intervals.append(Interval(start, self._clock.now()))
+            if index < len(self.parts) - 1:
+                marks.watch(hidden, index)
+        return intervals, hidden
+
+    def _accumulate(self, entering: Callable[[str], None]) -> list[Interval | None]:
+        """Add to every gradient what does not change it, in the order of the backward: 0 times the parameter.
+
+        The same traffic as adding the gradient of another microbatch: two tensors are read and one is written.
+        """
+        if not self.accumulates:
+            return [None] * len(self.parts)
+        intervals: list[Interval | None] = []
+        for name, part in zip(reversed(self.names), reversed(self.parts), strict=True):
+            entering(f"accumulate {name}")
+            start = self._clock.now()
+            for parameter in part.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter.detach(), alpha=0)
+            intervals.append(Interval(start, self._clock.now()))
+        return intervals[::-1]
+
+
+class _BackwardMarks:
+    """When the backward went from one part to the part before it."""
+
+    def __init__(self, clock: Clock, names: Sequence[str], entering: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._names = names
+        self._entering = entering
+        self._marks: list[object] = []
+
+    def watch(self, output: Tensor, index: int) -> None:
+        """Mark the moment when the backward enters the part at `index`, whose output this is."""
+
+        def mark(_: Tensor) -> None:
+            self._marks.append(self._clock.now())
+            self._entering(f"backward {self._names[index]}")
+
+        output.register_hook(mark)  # type: ignore[no-untyped-call]
+
+    def backward(self, loss: Tensor) -> list[Interval]:
+        """Run the backward of the whole chain; returns the interval of each part, in the order of the model."""
+        self._entering(f"backward {self._names[-1]}")
+        self._marks.append(self._clock.now())
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._marks.append(self._clock.now())
+        borders = list(zip(self._marks, self._marks[1:], strict=False))
+        return [Interval(start, stop) for start, stop in reversed(borders)]
+
+
+def _names(parts: Sequence[Part]) -> list[str]:
+    """Name each part after its kind, numbered where a kind stands twice."""
+    kinds = [part.kind.value for part in parts]
+    return [
+        f"{kind}_{kinds[: index + 1].count(kind)}" if kinds.count(kind) > 1 else kind
+        for index, kind in enumerate(kinds)
+    ]

@@ -1,0 +1,53 @@
+"""Makes a process a rank of a group: for torch.distributed, DeepSpeed and Megatron-Core."""
+
+import os
+from datetime import timedelta
+
+import torch
+import torch.distributed
+
+from sailor_exp.config.schema import Cell, Device
+from sailor_exp.instruments.network_address import address_towards, host_of, interface_of
+from sailor_exp.records.provenance import THREADS_PER_RANK
+
+
+def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = True) -> None:
+    """Make this process the given rank of the cell's group.
+
+    Tensor parallel ranks are neighbours, pipeline stages lie `tp` apart. init_method: where no other group has met.
+    with_model: whether DeepSpeed and Megatron-Core join, too.
+    """
+    world_size = cell.ranks * cell.nodes
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank % cell.ranks), "WORLD_SIZE": str(world_size)}
+    os.environ["MASTER_ADDR"] = host_of(init_method)
+    if cell.gpu.device is Device.cpu:
+        interface = interface_of(address_towards(os.environ["MASTER_ADDR"]))
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface or "lo")
+        torch.set_num_threads(THREADS_PER_RANK)
+    torch.distributed.init_process_group(
+        cell.gpu.backend.value,
+        init_method=init_method,
+        rank=rank,
+        world_size=world_size,
+        timeout=timedelta(seconds=cell.stall_s + 60),
+    )
+    if with_model:
+        from megatron.core import parallel_state
+
+        _start_deepspeed(cell)
+        parallel_state.initialize_model_parallel(cell.tp, cell.pp, create_gloo_process_groups=False)
+    # Full fp32 products, whatever the environment says: TF32 would change their time several-fold.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.manual_seed(rank)
+
+
+def _start_deepspeed(cell: Cell) -> None:
+    """Let DeepSpeed take over the process group that torch.distributed has."""
+    import deepspeed
+
+    if cell.gpu.device is Device.cpu:
+        from sailor_exp.training import libraries
+
+        libraries.apply()
+    deepspeed.init_distributed(dist_backend=cell.gpu.backend.value, auto_mpi_discovery=False, verbose=False)

@@ -1,0 +1,160 @@
+"""What runs only on a GPU, at its seam."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sailor_exp.command_line import CONF
+from sailor_exp.errors import DeviceMismatchError, TooFewDevicesError
+from sailor_exp.instruments import device
+from sailor_exp.instruments.clock import CpuClock, CudaClock, Interval
+from sailor_exp.records.provenance import cpu_model
+from sailor_exp.sweep.messages import Cause
+from sailor_exp.sweep.rank_process import cause_of
+from tests.build.cells import cell
+
+
+class Event:
+    """A CUDA event whose times pass one millisecond apart."""
+
+    recorded = 0
+
+    def __init__(self, *, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        Event.recorded += 1
+        self.at_ms = float(Event.recorded)
+
+    def elapsed_time(self, other):
+        return other.at_ms - self.at_ms
+
+
+def test_cuda_time_is_that_between_two_events_in_seconds(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append(True))
+    clock = CudaClock()
+    start = clock.now()
+    clock.now()
+    interval = Interval(start, clock.now())
+    assert not waited, "marking does not wait for the device"
+    clock.wait()
+    assert waited
+    assert clock.seconds(interval) == pytest.approx(0.002)
+
+
+def test_cpu_time_passes():
+    clock = CpuClock()
+    interval = Interval(clock.now(), clock.now())
+    clock.wait()
+    assert 0 < clock.seconds(interval) < 1
+
+
+def test_a_device_of_another_kind_is_refused_before_anything_is_measured(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 80GB HBM3")
+    asked = cell("gpu=a100-40")
+    with pytest.raises(DeviceMismatchError, match=r"A100-40.*found 'NVIDIA H100 80GB HBM3'"):
+        device.check_device(asked, torch.device("cuda", 0))
+    device.check_device(cell("gpu=h100-80"), torch.device("cuda", 0))
+    device.check_device(cell(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        ("a100-40", "NVIDIA A100-SXM4-40GB"),
+        ("a100-80", "NVIDIA A100 80GB PCIe"),
+        ("v100-16", "Tesla V100-SXM2-16GB"),
+        ("h100-80", "NVIDIA H100 80GB HBM3"),
+        ("h200-141", "NVIDIA H200"),
+        ("gh-96", "NVIDIA GH200 480GB"),
+        ("titan-rtx", "NVIDIA TITAN RTX"),
+        ("rtx-2080", "NVIDIA GeForce RTX 2080 Ti"),
+        ("rtx-3090", "NVIDIA GeForce RTX 3090"),
+    ],
+)
+def test_each_gpu_knows_its_drivers_name_and_no_other_gpu_does(monkeypatch, gpu, name):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    for choice in (path.stem for path in (CONF / "gpu").glob("*.yaml") if path.stem != "cpu"):
+        if choice == gpu:
+            device.check_device(cell(f"gpu={choice}"), torch.device("cuda", 0))
+        else:
+            with pytest.raises(DeviceMismatchError):
+                device.check_device(cell(f"gpu={choice}"), torch.device("cuda", 0))
+
+
+@pytest.mark.parametrize(("gpu", "name"), [("h100-80", "NVIDIA H100 NVL"), ("gh-96", "NVIDIA GH200 144G HBM3e")])
+def test_a_larger_sister_is_another_gpu(monkeypatch, gpu, name):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    with pytest.raises(DeviceMismatchError):
+        device.check_device(cell(f"gpu={gpu}"), torch.device("cuda", 0))
+
+
+def test_more_ranks_than_visible_devices_is_one_clear_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(TooFewDevicesError, match="2 ranks need 2 CUDA devices; 1 are visible"):
+        device.rank_device(cell("gpu=a100-40", "tp=2"), 1)
+
+
+@pytest.mark.parametrize(("memory_gb", "fraction"), [(80, None), (20, 0.25)])
+def test_the_allocator_is_held_to_less_than_the_device_has_only_where_that_is_asked(monkeypatch, memory_gb, fraction):
+    held = []
+    properties = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, device: held.append(share))
+    device.rank_device(cell("gpu=h100-80", f"gpu.memory_gb={memory_gb}"), 0)
+    assert held == ([] if fraction is None else [fraction])
+
+
+@pytest.fixture
+def one_gpu(monkeypatch):
+    properties = SimpleNamespace(name="NVIDIA H100", uuid="1-2-3", total_memory=85 * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+
+
+def test_driver_and_clocks_are_read_where_they_can_be(monkeypatch, tmp_path, one_gpu):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text('#!/bin/sh\ncase "$1" in --id=GPU-1-2-3) echo "550.54.15, 1980, 2619, [N/A]";; esac\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = device.facts(torch.device("cuda", 0))
+    assert (found.driver, found.uuid, found.memory_bytes) == ("550.54.15", "GPU-1-2-3", 85 * 10**9)
+    assert found.clock_mhz == {"sm": 1980, "memory": 2619, "sm_max": None}
+    assert found.cuda == torch.version.cuda
+
+
+def test_what_cannot_be_read_is_none(monkeypatch, tmp_path, one_gpu):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = device.facts(torch.device("cuda", 0))
+    assert found.driver is None
+    assert set(found.clock_mhz.values()) == {None}
+
+
+def test_a_cpu_is_known_by_its_model():
+    assert device.facts(torch.device("cpu")).name == cpu_model() != ""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), Cause.out_of_memory),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+            Cause.out_of_memory,
+        ),
+        (MemoryError(), Cause.out_of_memory),
+        (RuntimeError("[pair.cc:537] Connection closed by peer [127.0.0.1]:3521"), Cause.lost_peer),
+        (RuntimeError("NCCL error: remote process exited or there was a network error"), Cause.lost_peer),
+        (ValueError("out of memory"), Cause.error),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), Cause.out_of_memory),
+        (RuntimeError("Resource temporarily unavailable"), Cause.error),
+        (TooFewDevicesError(asked=2, visible=0), Cause.refused),
+        (RuntimeError("shape mismatch"), Cause.error),
+    ],
+)
+def test_running_out_of_memory_and_losing_a_peer_are_told_from_other_errors(error, cause):
+    assert cause_of(error) is cause

@@ -1,0 +1,152 @@
+"""From what ranks measured in a check to the table that marks records, without ranks."""
+
+import csv
+
+import pytest
+
+from sailor_exp.exporters.sailor.accuracy import as_csv, checked_cells, prediction_rows
+from sailor_exp.profiles.check.comparison import measured_iterations
+from sailor_exp.profiles.check.measurement import FullSamples
+from sailor_exp.profiles.check.payload import CheckSeconds, FullSeconds
+from sailor_exp.profiles.check.profile import CheckProfile, check_of
+from sailor_exp.profiles.identity import identity_of
+from sailor_exp.records import files as record_files
+from sailor_exp.records import identity
+from sailor_exp.records.record import Outcome, Record
+from tests.build import records
+from tests.build.cells import gather_config
+from tests.build.commands import gather
+from tests.build.measurements import measurement, part
+
+STEPS = 16
+QUICK = ("sampling.warmup=2", "model.num_layers=4")
+
+
+def full(forward_s, backward_s, update_s, waiting_s=0.0):
+    total_s = forward_s + backward_s + update_s + waiting_s
+    times = {"forward": forward_s, "backward": backward_s, "update": update_s, "total": total_s, "exchange": 0.5}
+    return FullSeconds(**{f"{name}_s": [99.0, 99.0] + [seconds] * STEPS for name, seconds in times.items()})
+
+
+def rank(full_seconds, *, part_s=1.0, peak_bytes=1000):
+    """Every phase of every part takes as long: a chain of four, the first two steps of which do not count."""
+    names = {"embedding": "embedding", "layer_1": "layer", "layer_2": "layer", "head": "head"}
+    times = [50.0, 50.0] + [part_s] * STEPS
+    chain = measurement([part(name, kind, times) for name, kind in names.items()])
+    return CheckSeconds(chain=chain, full=full_seconds, peak_bytes=peak_bytes, device=chain.device)
+
+
+def checked(profile_dir, *ranks, pp=1, num_microbatches=1):
+    of = records.cell(
+        "profile=check", *QUICK, f"pp={pp}", f"num_microbatches={num_microbatches}", f"profile_dir={profile_dir}"
+    )
+    absent = dict.fromkeys(("layers", "statistics", "memory", "samples"))
+    return Record(
+        outcome=Outcome.ok,
+        identity=identity_of(of),
+        ending=None,
+        provenance=records.provenance(finished_at="2026-01-01T00:00:00+00:00"),
+        **(absent | CheckProfile().content(of, ranks)),
+    )
+
+
+def errors(made, source):
+    (found,) = [prediction for prediction in check_of(made).predictions if prediction.source == source]
+    return {quantity: pytest.approx(error.value) for quantity, error in found.errors.items()}
+
+
+def test_the_parts_are_added_up_and_held_against_the_step_without_the_warm_up(tmp_path):
+    made = checked(tmp_path, rank(full(forward_s=6.0, backward_s=12.0, update_s=4.0)))
+    assert errors(made, "interleaved") == {
+        "forward": 0.0,
+        "backward": 6 / 12 - 1,
+        "update": 6 / 4 - 1,
+        "total": 18 / 22 - 1,
+    }
+    check = check_of(made)
+    assert (check.steps, check.measured["total"].value_s, check.exchange.value_s) == (STEPS, 22.0, 0.5)
+    assert check.relative_half_width == 0.0
+
+
+def test_microbatches_after_the_first_accumulate(tmp_path):
+    made = checked(tmp_path, rank(full(12.0, 12.0 + 6.0, 6.0)), num_microbatches=2)
+    assert errors(made, "interleaved") == dict.fromkeys(("forward", "backward", "update", "total"), 0.0)
+
+
+def test_each_stage_goes_by_its_own_ranks(tmp_path):
+    """Stages of 3 parts each; the second is twice as slow: 3 + 6 + 6 + 3 until the first is done, then its update."""
+    first, second = rank(full(3.0, 3.0, 3.0, 12.0), part_s=1.0), rank(full(6.0, 6.0, 6.0, 3.0), part_s=2.0)
+    made = checked(tmp_path, first, second, pp=2)
+    assert check_of(made).stages == [["embedding", "layer", "layer"], ["layer", "layer", "head"]]
+    assert errors(made, "interleaved") == dict.fromkeys(("forward", "backward", "update", "total"), 0.0)
+
+
+def test_of_a_stage_the_rank_counts_whose_step_was_slowest():
+    series = {"forward_s": [[1.0], [2.0]], "backward_s": [[5.0], [3.0]], "update_s": [[1.0], [1.0]]}
+    found = measured_iterations(FullSamples(**series, exchange_s=[[0.0], [0.0]], total_s=[[7.0], [6.0]]), 1)
+    assert [(step.forward_s, step.backward_s, step.total_s) for step in found] == [(1.0, 5.0, 7.0)]
+
+
+def test_an_earlier_record_predicts_at_the_speed_of_today(tmp_path):
+    """Its calibration kernel took a millisecond, as today's; forward 1, 4, 2 ms, backward twice, update half of it."""
+    of = records.cell(*QUICK, f"profile_dir={tmp_path}")
+    record_files.write(records.measured(of), tmp_path)
+    forward_s = 0.001 + 4 * 0.004 + 0.002
+    made = checked(tmp_path, rank(full(forward_s, 2 * forward_s, forward_s)))
+    (_, before) = check_of(made).predictions
+    assert before.record == identity.file_name(identity_of(of))
+    assert before.speed == 1.0
+    assert errors(made, "earlier")["backward"] == 0.0
+    assert errors(made, "earlier")["forward"] == 0.0
+
+
+@pytest.mark.parametrize("other", ["attention=sdpa", "optimizer=sgd", "model.num_layers=5"])
+def test_a_record_of_another_cell_predicts_nothing(tmp_path, other):
+    record_files.write(records.measured(records.cell(*QUICK, other, f"profile_dir={tmp_path}")), tmp_path)
+    made = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
+    assert [prediction.source for prediction in check_of(made).predictions] == ["interleaved"]
+
+
+def test_gathering_prints_and_writes_the_table_and_fails_for_a_marked_record(tmp_path):
+    layers = records.measured(records.cell(*QUICK))
+    record_files.write(layers, tmp_path)
+    made = checked(tmp_path, rank(full(6.0, 6.0, 6.0), peak_bytes=20))
+    record_files.write(made, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("records/*.json")}
+    command = ["check=true", "report=true", "check_limit=0.5", "profile_dir=.", "export_root=out", "model.num_layers=4"]
+    done = gather(tmp_path, *command)
+    assert done.returncode == 1
+    assert "+0.0%" in done.stdout
+    assert f"{layers.file_name} is -99." in done.stderr
+    assert f"{made.file_name} is +" in done.stderr
+    (page,) = (tmp_path / "out").rglob("*.html")
+    assert "interleaved" in page.read_text()
+    assert "was not measured with these records" not in page.read_text()
+    rows = list(csv.DictReader((tmp_path / "out/checks/gpt-tiny/CPU.csv").open()))
+    marks = {(row["source"], row["quantity"]): row["above_limit"] for row in rows}
+    assert marks["interleaved", "total"] == "False"
+    assert marks["interleaved", "peak_bytes"] == marks["earlier", "total"] == "True"
+    assert marks["earlier", "forward"] == ""
+    assert {path: path.read_bytes() for path in tmp_path.rglob("records/*.json")} == before
+
+
+def test_gathering_says_how_to_measure_where_nothing_was_checked(tmp_path):
+    record_files.write(records.measured(records.cell(*QUICK)), tmp_path)
+    done = gather(tmp_path, "check=true", "profile_dir=.", "export_root=out", "model.num_layers=4")
+    assert done.returncode == 1
+    assert "python launch.py -m profile=check model=gpt-tiny gpu=cpu vm=4 tp=1,2,4 mbs=1" in done.stderr
+
+
+def test_a_check_made_before_the_profile_is_held_against_the_profile_of_today(tmp_path):
+    made = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
+    record_files.write(made, tmp_path)
+    record_files.write(records.measured(records.cell(*QUICK)), tmp_path)
+    (cell,) = checked_cells(gather_config(f"profile_dir={tmp_path}", "export_root=out"))
+    assert {row.source for row in cell.rows} == {"interleaved", "earlier"}
+    shown = {(row.source.value, row.quantity.value): row.relative_error for row in prediction_rows([cell])}
+    assert shown == {
+        ({"earlier": "earlier record"}.get(row.source, row.source), row.quantity.replace("_bytes", " memory")):
+        pytest.approx(row.error)
+        for row in cell.rows
+    }  # fmt: skip
+    assert as_csv([cell], 0.1).decode().count("\n") == 1 + 2 * 5
