@@ -215,9 +215,10 @@ class MissingPackageError(SailorExpError):
 
 
 class UnknownExporterError(SailorExpError):
-    """An exporter that no registry line stands for."""
+    """An exporter that no file or folder of `sailor_exp/exporters/` stands for."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.known = tuple(known)
-        super().__init__(f"there is no exporter named {name!r}; there are {', '.join(sorted(self.known))}")
+        super().__init__(
+            f"there is no exporter named {name!r}: sailor_exp/exporters/ has neither {name}.py nor {name}/"
+        )

@@ -20,6 +20,7 @@ from sailor_exp import command_line
 from sailor_exp.config.schema import Action, Cell, cell_from, register
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.profiles.faults import faults, grid_faults, one_machine_faults
+from sailor_exp.slurm.neighbours import sharing
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 from sailor_exp.sweep import reuse, sweep
 from sailor_exp.sweep.display import LiveDisplay, print_results
@@ -29,7 +30,7 @@ from sailor_exp.terminal import console
 BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
 
-class Grid:
+class Sweeps:
     """What the launcher plugins ask of this application: all cells of a sweep at once.
 
     Both methods return the cells' outcomes, and raise SystemExit, which Hydra lets through without a traceback, for
@@ -61,10 +62,10 @@ def _refuse(found: Sequence[str]) -> None:
 
 
 def _run_one(config: DictConfig) -> str:
-    return Grid().run([config])[0]
+    return Sweeps().run([config])[0]
 
 
-_run_one.grid = Grid()  # type: ignore[attr-defined]  # the launcher plugins' contract
+_run_one.grid = Sweeps()  # type: ignore[attr-defined]  # the launcher plugins' contract
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +126,7 @@ def _measure(cells: Sequence[Cell]) -> list[str]:
     _refuse(one_machine_faults(cells))
     page = console()
     with LiveDisplay(cells, page) as display:
-        results = sweep.run(cells, display)
+        results = sweep.run(cells, display, neighbours=sharing)
     print_results(results, page)
     return _outcomes(results)
 

@@ -33,6 +33,12 @@ def too_few_layers(model: ModelConfig, pp: int) -> bool:
     return model.num_layers < pp - 1
 
 
+def beyond_one_machine(pp: int, tp: int, gpus: int) -> str | None:
+    """Return why one machine has too few GPUs for a pipeline, or None where it has enough."""
+    ranks = pp * tp
+    return f"pp={pp} tp={tp} takes {ranks} GPUs; vm={gpus} has {gpus}" if ranks > gpus else None
+
+
 def profiled_num_layers(pp: int) -> tuple[int, int]:
     """Two numbers of transformer layers, of models that differ by one layer on the first stage and leave none empty.
 

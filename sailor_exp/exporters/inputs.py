@@ -1,101 +1,222 @@
-"""Reads what an exporter's registry line asks for, and names the command that makes what is not there."""
+"""What an exporter may ask for: the gathered database, measurements beside it, and files that others write, too.
 
-from collections.abc import Callable
+Everything is read when it is asked for. What a user gave and no exporter asked for is named by `unread`.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
 
-from sailor_exp.config.parameter_bytes import bytes_per_parameter
-from sailor_exp.config.schema import ExporterConfig, GatherConfig
-from sailor_exp.errors import DamagedFileError, MissingInputError
-from sailor_exp.exporters.network.fits import read_network
-from sailor_exp.exporters.registry import Exporter
-from sailor_exp.exporters.sailor.database import Place, load
-from sailor_exp.exporters.source import Activations, Overlap, PeakMemory, Source, Strategies
+from pydantic import TypeAdapter
+
+from sailor_exp.config.architecture import Kind, kinds_by_layer_id
+from sailor_exp.config.parameter_bytes import planned_bytes_per_parameter
+from sailor_exp.config.schema import GatherConfig, ModelConfig
+from sailor_exp.errors import MissingCellError, MissingInputError
+from sailor_exp.exporters.network.fits import Fit, Network, read_network
+from sailor_exp.exporters.sailor.database import Database, Place, load
 from sailor_exp.files import json_file
-from sailor_exp.profiles.advice import advice_of
+from sailor_exp.files.json_file import NotNegative, WholeKey, checked
+from sailor_exp.files.lock import locked
+from sailor_exp.profiles.advice import Advice, advice_of
+from sailor_exp.profiles.layers.published import CellKey, LayerMemory, LayerTimes, fits_in_memory
 from sailor_exp.units import GIB
 
-_Read = TypeVar("_Read")
+T = TypeVar("T")
+
+_FILES = ("extra_file", "network_file", "overlap_file")
 
 
-def source_of(config: GatherConfig, exporter: Exporter) -> Source:
-    """Read the gathered database, and what else the planner needs.
+@dataclass(frozen=True, kw_only=True)
+class Extra(Generic[T]):
+    """A file of measurements beside the database, and what it holds. `command` makes it, `key` names another file."""
 
-    Raises MissingInputError for what is not there, DamagedFileError and LayerIdsError for what cannot be used.
-    """
-    given = config.exporter
-    return Source(
-        model=config.model,
-        gpu=config.gpu.name,
-        advice=advice_of(config),
-        gpu_memory_bytes=int(config.gpu.memory_gb * GIB),
-        gpus_per_vm=config.vm.gpus,
-        bytes_per_parameter=bytes_per_parameter(config.precision, config.optimizer),
-        max_nodes=given.max_nodes,
-        database=load(place_of(config), config.model, advice_of(config).gather()),
-        peaks=_extra(config, _peaks) if exporter.extra == "varuna" else None,
-        activations=_extra(config, _activations) if exporter.extra == "oobleck" else None,
-        strategies=_extra(config, _strategies) if exporter.extra == "galvatron" else None,
-        overlap=_read(given.overlap_file, "overlap", config, _overlap(config)) if exporter.overlap else None,
-        network=_read(given.network_file, "network", config, lambda path, _: read_network(path, config.gpu.name))
-        if exporter.network
-        else None,
-    )
+    path: Path
+    command: str
+    key: str
+    content: T
+
+    def missing(self, what: str) -> MissingInputError:
+        """Return the error of something that the file does not hold."""
+        return MissingInputError(self.path, what=what, command=self.command, key=self.key)
 
 
-def unread_files(given: ExporterConfig, exporter: Exporter) -> list[str]:
-    """Keys of files that are given and that the planner needs nothing of."""
-    read = {"extra_file": exporter.extra, "network_file": exporter.network, "overlap_file": exporter.overlap}
-    return [key for key, needed in read.items() if getattr(given, key) is not None and not needed]
+class Inputs:
+    """What the configured export may read. A context: it lets go of the shared files when it is left."""
+
+    def __init__(self, config: GatherConfig) -> None:
+        self.config = config
+        self._asked: set[str] = set()
+        self._held = ExitStack()
+        self._locked = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+        self._locked = False
+
+    @property
+    def model(self) -> ModelConfig:
+        """The architecture. It says how many layers there are and which is which; sizes come from the database."""
+        return self.config.model
+
+    @property
+    def gpu(self) -> str:
+        return self.config.gpu.name
+
+    @property
+    def gpu_memory_bytes(self) -> int:
+        return int(self.config.gpu.memory_gb * GIB)
+
+    @property
+    def gpus_per_vm(self) -> int:
+        return self.config.vm.gpus
+
+    @property
+    def max_nodes(self) -> int:
+        return self.config.exporter.max_nodes
+
+    @property
+    def bytes_per_parameter(self) -> int:
+        """Bytes that the planners count for a parameter."""
+        return planned_bytes_per_parameter(self.config.precision, self.config.optimizer)
+
+    @property
+    def place(self) -> Place:
+        """Where the gathered files of the model and GPU lie."""
+        return Place(root=Path(self.config.export_root), model=self.config.model.name, gpu=self.config.gpu.name)
+
+    @property
+    def advice(self) -> Advice:
+        return advice_of(self.config)
+
+    def shared(self, path: Path) -> dict[str, Any]:
+        """Return the JSON of a file that other exports write, too; empty where there is none.
+
+        From the first call until the inputs are left no other export reads or writes a shared file.
+        Raises DamagedFileError, LockError, StorageError.
+        """
+        if not self._locked:
+            self._held.enter_context(locked(self.place.lock))
+            self._locked = True
+        return json_file.read_object_if_there(path)
+
+    def file(self, key: str) -> Path | None:
+        """Return the path that a key of the exporter gives, None where it gives none."""
+        self._asked.add(key)
+        given = getattr(self.config.exporter, key)
+        return None if given is None else Path(given)
+
+    def unread(self) -> list[str]:
+        """Return the keys of files that are given and were not asked for."""
+        return [key for key in _FILES if getattr(self.config.exporter, key) is not None and key not in self._asked]
+
+    def extra(self, profile: str, read: Callable[[Path], T], key: str = "extra_file") -> Extra[T]:
+        """Return what a profile measured for the exporter's planner.
+
+        read: reads the file at a path. key: of the exporter, which gives the path.
+        Raises MissingInputError where there is no file, DamagedFileError for one that cannot be used.
+        """
+        key, command = f"exporter.{key}", self.advice.profile(profile)
+        path = self.file(key.removeprefix("exporter.")) or Path(f"({key} is not given)")
+        try:
+            return Extra(path=path, command=command, key=key, content=read(path))
+        except FileNotFoundError as error:
+            what = f"the {profile} profile"
+            raise MissingInputError(path, what=what, command=command, key=key) from error
+
+    def network(self) -> Extra[Network]:
+        """Return the fits of the GPU's links. Raises as `extra`."""
+        return self.extra("network", lambda path: read_network(path, self.gpu), "network_file")
+
+    def overlap(self) -> Extra[dict[int, float]]:
+        """Return the slowdown of computation under communication, by GPUs per VM. Raises as `extra`."""
+
+        def read(path: Path) -> dict[int, float]:
+            coefficients = json_file.objects_in(path, json_file.read_object(path), self.gpu)
+            return checked(path, coefficients, _COEFFICIENTS, self.gpu)
+
+        return self.extra("overlap", read, "overlap_file")
+
+    @cached_property
+    def database(self) -> Database:
+        """What was gathered of the model and GPU.
+
+        Raises MissingInputError where nothing was, DamagedFileError and LayerIdsError for what cannot be used.
+        """
+        return load(self.place, self.model, self.advice.gather())
+
+    @property
+    def kinds(self) -> dict[int, str]:
+        """Kind of every layer id, in order."""
+        return {int(layer): kind for layer, kind in kinds_by_layer_id(self.model).items()}
+
+    @property
+    def transformer_layers(self) -> list[int]:
+        return [layer for layer, kind in self.kinds.items() if kind in {Kind.layer, Kind.layer_window}]
+
+    @property
+    def tps(self) -> list[int]:
+        """Every tensor parallel degree that was measured at some microbatch."""
+        return sorted({key.tp for key in self.cells})
+
+    @property
+    def cells(self) -> list[CellKey]:
+        """Measured cells, by microbatch."""
+        return [CellKey(tp, mbs) for mbs, cells in self.database.times.items() for tp in cells]
+
+    def times(self, *, tp: int, mbs: int) -> LayerTimes:
+        """Return the times of a cell that the planner cannot do without. Raises MissingCellError."""
+        self.require([CellKey(tp, mbs)], "the planner cannot do without")
+        return self.database.times[mbs][tp]
+
+    def memory(self, *, tp: int) -> LayerMemory:
+        """Return the memory at microbatch 1. Raises MissingCellError."""
+        if tp not in self.database.memory:
+            reason = f"the memory of {self.model.name} at that degree is read from it"
+            raise self._missing(self.database.memory_path, [CellKey(tp, 1)], reason)
+        return self.database.memory[tp]
+
+    def require(self, cells: Iterable[CellKey], reason: str) -> None:
+        """Raise MissingCellError if one of the cells was not measured."""
+        missing = [key for key in cells if key.tp not in self.database.times.get(key.mbs, {})]
+        if missing:
+            raise self._missing(self.database.times_path, missing, reason)
+
+    def require_whole_grid(self, tps: Iterable[int] | None = None) -> None:
+        """Raise MissingCellError if a cell is lost: one that fits, since one that needs more memory was measured.
+
+        A planner compares cells; it would take a lost one for impossible. Cells beyond what memory holds are absent
+        from every good grid. `tps`: the degrees that the planner reads, all of them unless given.
+        """
+        measured = self.cells
+        grid = [CellKey(tp, mbs) for mbs in self.database.times for tp in tps or self.tps]
+        lost = [key for key in grid if fits_in_memory(key, measured)]
+        self.require(lost, "cells that need more memory were measured, so it fits")
+
+    def fit_between_machines(self, network: Extra[Network]) -> Fit:
+        """Return the fit of as many concurrent pairs as a machine has GPUs. Raises MissingInputError."""
+        if self.gpus_per_vm not in network.content.inter:
+            raise self.missing_fit(network, "inter", self.gpus_per_vm)
+        return network.content.inter[self.gpus_per_vm]
+
+    def missing_fit(self, network: Extra[Network], scope: str, count: int) -> MissingInputError:
+        """Return the error of a fit that is not in the network file."""
+        what, command = f"{scope}.{self.gpu}.{count}", self.advice.fit(scope)
+        return MissingInputError(network.path, what=what, command=command, key=network.key)
+
+    def _missing(self, path: Path, cells: Iterable[CellKey], reason: str) -> MissingCellError:
+        cells = list(cells)
+        named = [f"the cell {key}" for key in cells]
+        return MissingCellError(path, cells=named, reason=reason, command=self.advice.measure(cells))
 
 
-def place_of(config: GatherConfig) -> Place:
-    """Where the gathered files of the configured model and GPU lie."""
-    return Place(root=Path(config.export_root), model=config.model.name, gpu=config.gpu.name)
-
-
-def _extra(config: GatherConfig, read: Callable[[Path, str], _Read]) -> _Read:
-    return _read(config.exporter.extra_file, config.exporter.name, config, read, key="exporter.extra_file")
-
-
-def _read(
-    file: str | None, profile: str, config: GatherConfig, read: Callable[[Path, str], _Read], key: str | None = None
-) -> _Read:
-    command = advice_of(config).profile(profile)
-    key = key or f"exporter.{profile}_file"
-    path = Path(file or f"({key} is not given)")
-    try:
-        return read(path, command)
-    except FileNotFoundError as error:
-        raise MissingInputError(path, what=f"the {profile} profile", command=command, key=key) from error
-
-
-def _peaks(path: Path, command: str) -> PeakMemory:
-    return PeakMemory(path=path, command=command, peak_bytes=json_file.numbers(path, json_file.read_object(path), 3))
-
-
-def _activations(path: Path, command: str) -> Activations:
-    found = json_file.numbers(path, json_file.read_object(path), 2)
-    return Activations(path=path, command=command, activation_bytes=found)
-
-
-def _strategies(path: Path, command: str) -> Strategies:
-    content = json_file.read_object(path)
-    return Strategies(path=path, command=command, mebibytes={name: _mebibytes(path, content, name) for name in content})
-
-
-def _mebibytes(path: Path, content: dict[str, Any], name: str) -> dict[str, float]:
-    """Values of one strategy; of anything else in the file those that are numbers."""
-    values = json_file.objects_in(path, content, name)
-    for key, value in values.items():
-        if key.startswith("layernum") and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise DamagedFileError(path, f"{name}.{key} is {value!r:.60}, where MiB are expected")
-    return {key: value for key, value in values.items() if key.startswith("layernum")}
-
-
-def _overlap(config: GatherConfig) -> Callable[[Path, str], Overlap]:
-    def read(path: Path, command: str) -> Overlap:
-        content = json_file.objects_in(path, json_file.read_object(path), config.gpu.name)
-        return Overlap(path=path, command=command, coefficients=json_file.numbers(path, content, 1))
-
-    return read
+_COEFFICIENTS: TypeAdapter[dict[int, float]] = TypeAdapter(dict[WholeKey, NotNegative])

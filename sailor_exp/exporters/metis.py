@@ -6,7 +6,8 @@ that it plans with.
 
 from typing import Any
 
-from sailor_exp.exporters.source import Source
+from sailor_exp.exporters.exporter import planner
+from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import PhaseTimes
 
@@ -15,22 +16,22 @@ _MS = 1e3
 _MIB = 2**20
 
 
-def files(source: Source) -> dict[str, bytes]:
+def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `mbs{m}_tmp{t}.json` of every measured cell: milliseconds, bytes, and MiB where a key ends in mb.
 
     Raises MissingCellError where the grid has lost a cell or a tp its memory.
     """
-    source.require_whole_grid()
-    return {f"mbs{mbs}_tmp{tp}.json": json_file.bytes_of(_cell(source, tp, mbs)) for tp, mbs in source.cells}
+    inputs.require_whole_grid()
+    return {f"mbs{mbs}_tmp{tp}.json": json_file.bytes_of(_cell(inputs, tp, mbs)) for tp, mbs in inputs.cells}
 
 
-def _cell(source: Source, tp: int, mbs: int) -> dict[str, Any]:
-    phases = list(source.times(tp=tp, mbs=mbs).values())
-    memory = list(source.memory(tp=tp).values())
+def _cell(inputs: Inputs, tp: int, mbs: int) -> dict[str, Any]:
+    phases = list(inputs.times(tp=tp, mbs=mbs).values())
+    memory = list(inputs.memory(tp=tp).values())
     params_bytes = [counts["params_bytes"] for counts in memory]
     return {
         "model": {
-            "model_name": source.model.name,
+            "model_name": inputs.model.name,
             "num_layers": len(phases),
             "parameters": {
                 "total_parameters_bytes": sum(params_bytes),
@@ -41,7 +42,7 @@ def _cell(source: Source, tp: int, mbs: int) -> dict[str, Any]:
         "execution_time": _execution_time(phases),
         "execution_memory": {
             "layer_memory_total_mb": [
-                (counts["params_floats"] * source.bytes_per_parameter + counts["act_mem_bytes"] * mbs) / _MIB
+                (counts["params_floats"] * inputs.bytes_per_parameter + counts["act_mem_bytes"] * mbs) / _MIB
                 for counts in memory
             ]
         },
@@ -59,3 +60,6 @@ def _execution_time(phases: list[PhaseTimes]) -> dict[str, Any]:
         "optimizer_time_ms": optimizer_ms,
         "layer_compute_total_ms": layers_ms,
     }
+
+
+EXPORTER = planner("Metis", files)

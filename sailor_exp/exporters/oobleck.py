@@ -7,14 +7,15 @@ Seconds and bytes.
 import warnings
 from collections.abc import Mapping
 
-from sailor_exp.errors import MissingInputError
+from sailor_exp.exporters.exporter import planner
+from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.exporters.network.fits import Fit
-from sailor_exp.exporters.source import Activations, Source, present
 from sailor_exp.files import json_file
+from sailor_exp.profiles.oobleck.profile import ActivationBytes, read_file
 from sailor_exp.units import readable_bytes, readable_seconds
 
 
-def files(source: Source) -> dict[str, bytes]:
+def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{gpus_per_vm}.json`: {mbs: {..., data: {layer: {forward, backward, ar_across, mem_required}}}}.
 
     `ar_across` is the time to all-reduce the layer's parameters over that many VMs; `mem_required` the bytes of
@@ -24,20 +25,21 @@ def files(source: Source) -> dict[str, bytes]:
     Raises MissingCellError, MissingInputError, or FitError where no time follows from the bandwidth fit. Warns where
     messages are smaller than the fit is good for.
     """
-    tp = source.gpus_per_vm
-    source.times(tp=tp, mbs=1)
-    source.require_whole_grid([tp])
-    fit = source.fit_between_machines()
-    params_bytes = {layer: counts["params_bytes"] for layer, counts in source.memory(tp=tp).items()}
-    _warn_of_small_messages(fit, params_bytes, source.max_nodes)
-    across = {size: _all_reduce_s(fit, size, source.max_nodes) for size in set(params_bytes.values())}
-    activation_bytes = _activation_bytes(source, present(source.activations))
+    tp = inputs.gpus_per_vm
+    inputs.times(tp=tp, mbs=1)
+    inputs.require_whole_grid([tp])
+    activations = inputs.extra("oobleck", read_file)
+    fit = inputs.fit_between_machines(inputs.network())
+    params_bytes = {layer: counts["params_bytes"] for layer, counts in inputs.memory(tp=tp).items()}
+    _warn_of_small_messages(fit, params_bytes, inputs.max_nodes)
+    across = {size: _all_reduce_s(fit, size, inputs.max_nodes) for size in set(params_bytes.values())}
+    activation_bytes = _activation_bytes(inputs, activations)
     content = {
         str(mbs): {
             "min_num_nodes": 1,
-            "max_num_nodes": source.max_nodes,
-            "num_gpus_per_node": source.gpus_per_vm,
-            "num_layers": len(source.kinds),
+            "max_num_nodes": inputs.max_nodes,
+            "num_gpus_per_node": inputs.gpus_per_vm,
+            "num_layers": len(inputs.kinds),
             "data": {
                 str(layer): {
                     "ar_node": 0,
@@ -46,13 +48,13 @@ def files(source: Source) -> dict[str, bytes]:
                     "ar_across": across[params_bytes[layer]],
                     "mem_required": [params_bytes[layer], activation_bytes[layer] * mbs],
                 }
-                for layer, phases in source.times(tp=tp, mbs=mbs).items()
+                for layer, phases in inputs.times(tp=tp, mbs=mbs).items()
             },
         }
-        for mbs, cells in source.database.times.items()
+        for mbs, cells in inputs.database.times.items()
         if tp in cells
     }
-    return {f"profile_{source.gpus_per_vm}.json": json_file.bytes_of(content)}
+    return {f"profile_{inputs.gpus_per_vm}.json": json_file.bytes_of(content)}
 
 
 def _all_reduce_s(fit: Fit, size: int, max_nodes: int) -> dict[str, float]:
@@ -70,14 +72,12 @@ def _warn_of_small_messages(fit: Fit, params_bytes: Mapping[int, int], max_nodes
         )
 
 
-def _activation_bytes(source: Source, extra: Activations) -> dict[int, float]:
-    measured = extra.activation_bytes.get(1, {})
-    for layer in source.kinds:
+def _activation_bytes(inputs: Inputs, activations: Extra[ActivationBytes]) -> dict[int, float]:
+    measured = activations.content.get(1, {})
+    for layer in inputs.kinds:
         if layer not in measured:
-            raise MissingInputError(
-                extra.path,
-                what=f"the activation of layer {layer} at tp=1",
-                command=extra.command,
-                key="exporter.extra_file",
-            )
-    return {layer: measured[layer] / source.gpus_per_vm for layer in source.kinds}
+            raise activations.missing(f"the activation of layer {layer} at tp=1")
+    return {layer: measured[layer] / inputs.gpus_per_vm for layer in inputs.kinds}
+
+
+EXPORTER = planner("Oobleck", files)

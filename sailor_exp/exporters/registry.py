@@ -1,33 +1,22 @@
-"""The planners that can be exported to: a line each."""
+"""The exporters by the name that `exporter=` takes: the name of a file or a folder beside this one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, util
 
-from sailor_exp.exporters import amp, metis, oobleck, piper, varuna
-from sailor_exp.exporters.galvatron import exporter
-from sailor_exp.exporters.source import Source
+from sailor_exp.errors import UnknownExporterError
+from sailor_exp.exporters.exporter import Exporter
 
-
-@dataclass(frozen=True, kw_only=True)
-class Exporter:
-    """How a planner's files are made, from what.
-
-    `files` returns contents by name, below the planner's directory `sailor/Planner/baselines/{planner}/profiles`.
-    `extra`: the profile of `launch.py` whose file it reads; `network` and `overlap`: whether it reads those.
-    """
-
-    planner: str
-    files: Callable[[Source], dict[str, bytes]]
-    extra: str | None = None
-    network: bool = False
-    overlap: bool = False
+_PACKAGE = "sailor_exp.exporters"
 
 
-EXPORTERS = {
-    "amp": Exporter(planner="AMP", files=amp.files),
-    "galvatron": Exporter(planner="Galvatron", files=exporter.files, extra="galvatron", network=True, overlap=True),
-    "metis": Exporter(planner="Metis", files=metis.files),
-    "oobleck": Exporter(planner="Oobleck", files=oobleck.files, extra="oobleck", network=True),
-    "piper": Exporter(planner="Piper", files=piper.files),
-    "varuna": Exporter(planner="Varuna", files=varuna.files, extra="varuna"),
-}
+@cache
+def exporter_named(name: str) -> Exporter:
+    """Return an exporter by its name. Raises UnknownExporterError for one that does not exist."""
+    place = util.find_spec(f"{_PACKAGE}.{name}")
+    if place is None:
+        raise UnknownExporterError(name)
+    module = import_module(f"{place.name}.exporter" if place.submodule_search_locations else place.name)
+    exporter = getattr(module, "EXPORTER", None)
+    if not isinstance(exporter, Exporter):
+        raise UnknownExporterError(name)
+    return exporter

@@ -1,118 +1,87 @@
-"""All records of a directory as one tidy table: a row for each part and phase of a cell, for pandas, polars, DuckDB.
+"""All records of a directory as one tidy table, for pandas, polars, DuckDB.
 
-A cell without numbers has one row, whose numbers are empty. Nothing is left out and nothing refused: the columns say
-what each row was measured with.
+Nothing is left out and nothing refused: each number of each profile stands in a row, and the columns say what it was
+measured with. A cell without numbers has one row, whose numbers are empty.
 """
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sailor_exp.errors import MissingPackageError
-from sailor_exp.profiles.layers.measurement import PartMemory
-from sailor_exp.records.record import Record
+from sailor_exp.config.schema import CELL_KEYS
+from sailor_exp.exporters.exporter import Export
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.sailor.exporter import nothing_measured
+from sailor_exp.profiles.registry import NAMES, profile_named
+from sailor_exp.records.files import read_every
+from sailor_exp.records.record import Outcome, Record
 
-_PHASES = ("forward", "backward", "update", "overhead")
-
-COLUMNS: Final[dict[str, type]] = {
-    "model": str,
-    "gpu": str,
-    "gpu_memory_gb": float,
-    "tp": int,
-    "mbs": int,
-    "precision": str,
-    "optimizer": str,
-    "attention": str,
-    "profile": str,
-    "method": int,
-    "outcome": str,
-    "message": str,
-    "part": str,
-    "phase": str,
-    "median_s": float,
-    "value_s": float,
-    "relative_half_width": float,
-    "skew_s": float,
-    "count": int,
-    "converged": bool,
-    **dict.fromkeys(PartMemory.model_fields, int),
-    "started_at": str,
-    "finished_at": str,
-    "host": str,
-    "device": str,
-    "commit": str,
-    "dirty": bool,
-    "torch": str,
-    "deepspeed": str,
-    "megatron_core": str,
-    "record": str,
-}
-"""Columns and their types; every one may be empty. `_s` is seconds, `count` the steps behind a statistic."""
+Render = Callable[[Mapping[str, type], Iterable[Mapping[str, Any]]], bytes]
+"""Returns columns and rows as the content of a file."""
 
 
-def as_csv(records: Iterable[tuple[Path, Record]]) -> bytes:
-    """Return the table as comma-separated values, UTF-8, with a header; empty is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(records))
-    return text.getvalue().encode()
+def columns() -> dict[str, type]:
+    """Return the columns and their types; every one may be empty.
+
+    `_s` is seconds, `_bytes` bytes. The columns of numbers are those that the profiles fill.
+    """
+    return {
+        **dict.fromkeys(("model", "gpu"), str),
+        "gpu_memory_gb": float,
+        **dict.fromkeys(CELL_KEYS, int),
+        **dict.fromkeys(("precision", "optimizer", "attention", "profile"), str),
+        "method": int,
+        **dict.fromkeys(("options", "outcome", "message"), str),
+        **_numbers(),
+        **dict.fromkeys(("started_at", "finished_at", "host", "device", "commit"), str),
+        "dirty": bool,
+        **dict.fromkeys(("torch", "deepspeed", "megatron_core", "record"), str),
+    }
 
 
-def as_parquet(records: Iterable[tuple[Path, Record]]) -> bytes:
-    """Return the table as Parquet. Raises MissingPackageError where pyarrow is not installed."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(asked="exporter=parquet", package="pyarrow", extra="parquet") from error
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(name, types[kind]) for name, kind in COLUMNS.items()])
-    content = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows(records)), schema=schema), content)
-    return content.getvalue()
-
-
-def rows(records: Iterable[tuple[Path, Record]]) -> Iterator[dict[str, Any]]:
-    """Return the rows of the table, by COLUMNS; a column that does not apply is absent."""
+def rows(records: Iterable[tuple[Path, Record[Any]]]) -> Iterator[dict[str, Any]]:
+    """Return the rows of the table; a column that does not apply is absent."""
     for path, record in records:
         cell = _cell_columns(path, record)
-        if record.statistics is None or record.memory is None:
+        if record.outcome is not Outcome.ok:
             yield cell
             continue
-        for part, phases in record.statistics.kinds.items():
-            memory = record.memory.kinds[part].model_dump() if part in record.memory.kinds else {}
-            for phase in _PHASES:
-                timing = getattr(phases, phase)
-                yield {
-                    **cell,
-                    "part": part,
-                    "phase": phase,
-                    "median_s": timing.median_s,
-                    "value_s": timing.value_s,
-                    "relative_half_width": timing.relative_half_width,
-                    "skew_s": timing.skew_s,
-                    "count": record.statistics.steps,
-                    "converged": record.statistics.converged,
-                    **memory,
-                }
+        for numbers in profile_named(record.identity.profile).tidy(record.measured):
+            yield {**cell, **numbers}
 
 
-def _cell_columns(path: Path, record: Record) -> dict[str, Any]:
+def table(inputs: Inputs, ending: str, render: Render) -> Export:
+    """Return the table of every record below profile_dir as one file. Raises NothingMeasuredError, RecordError."""
+    records = list(read_every(Path(inputs.config.profile_dir), lambda name: profile_named(name).schema))
+    if not records:
+        raise nothing_measured(inputs)
+    path = inputs.place.root / "tables" / inputs.model.name / f"{inputs.gpu}.{ending}"
+    count = "1 record" if len(records) == 1 else f"{len(records)} records"
+    return Export(files={path: render(columns(), rows(records))}, summary=f"{count} in {path}")
+
+
+def _numbers() -> dict[str, type]:
+    types: dict[str, type] = {}
+    for name in ("layers", *(name for name in NAMES if name != "layers")):
+        for column, kind in profile_named(name).tidy_columns.items():
+            if types.setdefault(column, kind) is not kind:
+                raise TypeError(f"profile={name} fills the column {column} with {kind.__name__}")
+    return types
+
+
+def _cell_columns(path: Path, record: Record[Any]) -> dict[str, Any]:
     identity, provenance = record.identity, record.provenance
     return {
         "model": identity.subject,
-        "gpu": identity.gpu["name"],
+        "gpu": identity.gpu_name,
         "gpu_memory_gb": identity.gpu.get("memory_gb"),
-        "tp": identity.tp,
-        "mbs": identity.mbs,
+        **identity.cell_keys,
         "precision": identity.precision,
         "optimizer": identity.optimizer,
         "attention": identity.attention,
         "profile": identity.profile,
         "method": identity.method,
+        "options": _options(identity.options),
         "outcome": record.outcome.value,
         "message": record.ending.message if record.ending else None,
         "started_at": provenance.started_at,
@@ -126,3 +95,7 @@ def _cell_columns(path: Path, record: Record) -> dict[str, Any]:
         "megatron_core": provenance.versions.get("megatron-core"),
         "record": path.name,
     }
+
+
+def _options(options: Mapping[str, Any] | None) -> str | None:
+    return " ".join(f"{key}={value}" for key, value in options.items()) if options else None

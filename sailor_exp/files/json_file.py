@@ -1,15 +1,21 @@
 """Reads JSON that others may have written, and says what is wrong with it.
 
-Every fault is a DamagedFileError that names the file and the place in it.
+Pydantic checks the shape. Every fault is a DamagedFileError that names the file, the place, and what stands there.
 """
 
 import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, PlainValidator, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sailor_exp.errors import DamagedFileError
+
+_FAULT = "sailor_exp_fault"
+_LONGEST = 60
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -56,55 +62,76 @@ def objects_in(path: Path, content: Mapping[str, Any], *keys: str) -> dict[str, 
     return dict(here)
 
 
-def whole_number(path: Path, key: str, place: str) -> int:
-    """Return a key as the count that it writes. Raises DamagedFileError."""
-    if not (key.isascii() and key.isdigit()):
-        raise DamagedFileError(path, f"{place} has the key {key!r}, where a whole number is expected")
+def bytes_of(content: object) -> bytes:
+    """Return JSON as it is written: indented by one, since people read these files. Raises ValueError for NaN."""
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+
+
+T = TypeVar("T")
+
+
+def checked(path: Path, content: object, shape: TypeAdapter[T], *place: str) -> T:
+    """Return what stands at a place of a file in the types of its shape.
+
+    place: keys that lead to the content, for the message. Raises DamagedFileError for the first fault.
+    """
+    try:
+        return shape.validate_python(content)
+    except ValidationError as error:
+        raise DamagedFileError(path, _told(error.errors()[0], place)) from error
+
+
+def in_order(content: dict[int, T]) -> dict[int, T]:
+    """Return an object by rising keys."""
+    return dict(sorted(content.items()))
+
+
+def _whole_number(key: object) -> int:
+    if not (isinstance(key, str) and key.isascii() and key.isdigit()):
+        raise PydanticCustomError(_FAULT, "has the key {key}, where a whole number is expected", {"key": repr(key)})
     return int(key)
 
 
-def count(path: Path, value: object, place: str) -> int:
-    """Return a number of bytes or elements: whole and not negative. Raises DamagedFileError."""
-    found = not_negative(path, value, place)
-    if found != int(found):
-        raise DamagedFileError(path, f"{place} is {value}, where a whole number is expected")
-    return int(found)
-
-
-def not_negative(path: Path, value: object, place: str) -> float:
-    """Return a number that is at least 0. Raises DamagedFileError."""
+def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DamagedFileError(path, f"{place} is {_kind(value)}, where a number is expected")
-    if value < 0:
-        raise DamagedFileError(path, f"{place} is {value}, below 0")
+        raise PydanticCustomError(_FAULT, "is {kind}, where a number is expected", {"kind": _kind(value)})
     return value
 
 
-def by_number(path: Path, content: Mapping[str, Any], place: str) -> dict[int, Any]:
-    """Return an object by the whole numbers that its keys write, in their order. Raises DamagedFileError."""
-    return dict(sorted((whole_number(path, key, place), value) for key, value in content.items()))
+def not_negative(value: object) -> float:
+    """Return a number that is at least 0. Raises PydanticCustomError: for a validator."""
+    number = _number(value)
+    if number < 0:
+        raise PydanticCustomError(_FAULT, "is {number}, below 0", {"number": str(number)})
+    return number
 
 
-def numbers(path: Path, content: Mapping[str, Any], depth: int, place: str = "the file") -> dict[int, Any]:
-    """Return nested objects, `depth` deep, by whole numbers, with numbers not below 0 in the innermost.
-
-    Raises DamagedFileError.
-    """
-    found: dict[int, Any] = {}
-    for key, value in sorted((whole_number(path, key, place), value) for key, value in content.items()):
-        here = f"{place}.{key}" if place != "the file" else str(key)
-        if depth == 1:
-            found[key] = not_negative(path, value, here)
-        elif isinstance(value, dict):
-            found[key] = numbers(path, value, depth - 1, here)
-        else:
-            raise DamagedFileError(path, f"{here} is {_kind(value)}, where an object is expected")
-    return found
+def _count(value: object) -> int:
+    number = not_negative(value)
+    if number != int(number):
+        raise PydanticCustomError(_FAULT, "is {number}, where a whole number is expected", {"number": str(number)})
+    return int(number)
 
 
-def bytes_of(content: object) -> bytes:
-    """JSON as it is written: indented by one, since people read these files. Raises ValueError for NaN."""
-    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+WholeKey = Annotated[int, BeforeValidator(_whole_number)]
+"""A key that writes a whole number."""
+Number = Annotated[float, PlainValidator(_number)]
+NotNegative = Annotated[float, PlainValidator(not_negative)]
+Count = Annotated[int, PlainValidator(_count)]
+"""Bytes or elements."""
+
+
+def _told(fault: ErrorDetails, place: tuple[str, ...]) -> str:
+    steps = [*place, *(str(step) for step in fault["loc"])]
+    of_a_key = steps[-1:] == ["[key]"]
+    where = ".".join(steps[:-2] if of_a_key else steps) or "the file"
+    match fault["type"]:
+        case "missing":
+            return f"{'.'.join(steps[:-1]) or 'the file'} has no {steps[-1]}"
+        case "dict_type" | "model_type" | "dict_attributes_type":
+            return f"{where} is {_kind(fault['input'])}, where an object is expected"
+        case _:
+            return f"{where} {fault['msg']}"
 
 
 def _not_finite(value: object, place: str = "") -> Iterator[tuple[str, float]]:
@@ -123,7 +150,7 @@ def _kind(value: object) -> str:
     names = {
         dict: "an object",
         list: "a list",
-        str: f"the text {value!r}",
+        str: f"the text {value!r:.{_LONGEST}}",
         bool: str(value).lower(),
         type(None): "null",
     }

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sailor_exp.config.schema import Device, GatherConfig
+from sailor_exp.profiles.profile import powers_up_to
+from sailor_exp.profiles.registry import profile_named
 
-_MICROBATCHES = (1, 2, 4, 8)
+_LINKS = "network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +31,12 @@ class Advice:
         return " ".join(["python launch.py -m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
-        """Return the command that makes the file of another profile."""
-        if name == "overlap":
-            return self._gathered(self.overlap())
-        if name == "network":
-            return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
-        return " ".join([f"python launch.py -m profile={name} {self._cell}", *self._axes(name), *self.measured_with])
-
-    def _axes(self, name: str) -> list[str]:
-        """Cells without which a planner has no use for a profile; Galvatron's is of two stages at least."""
-        if name == "galvatron":
-            stages = _list(self._powers(1)) if self.vm > 1 else "1,2"
-            return [f"vm={max(self.vm, 2)}", f"pp={stages}", f"tp={_list(self._powers(1))}"]
-        if name == "varuna":
-            return [f"vm={self.vm}", f"tp={self.vm}", f"mbs={_list(_MICROBATCHES)}"]
-        if name == "check":
-            return [f"vm={self.vm}", f"tp={_list(self._powers(1))}", "mbs=1"]
-        return [f"vm={self.vm}", "tp=1"]
+        """Return the command that measures another profile, and gathers what it measured where a reader needs that."""
+        profile = profile_named(name)
+        if profile.about_model:
+            axes = profile.advised_axes(self.vm)
+            return " ".join([f"python launch.py -m profile={name} {self._cell} {axes}", *self.measured_with])
+        return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self.overlap())
 
     def fit(self, scope: str) -> str:
         """Return the command that puts a scope into the network file."""
@@ -58,27 +49,22 @@ class Advice:
 
     def link(self, scope: str) -> str:
         """Return the command that measures a scope of the network file: intra or inter."""
-        measuring = f"python launch.py -m profile=network {self._gpu} vm={self.vm}"
         if scope == "intra":
-            return f"{measuring} ranks={self._groups}"
+            return self._links(_LINKS)
         launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
-        return f"{measuring} nodes=2 ranks={_list(self._powers(1))}{launcher}"
+        ranks = ",".join(str(count) for count in powers_up_to(self.vm))
+        return f"python launch.py -m profile={_LINKS} {self._gpu} vm={self.vm} nodes=2 ranks={ranks}{launcher}"
 
     def overlap(self) -> str:
         """Return the command that measures overlap."""
-        return f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}"
+        return self._links("overlap")
+
+    def _links(self, profile: str) -> str:
+        axes = profile_named(profile).advised_axes(self.vm)
+        return f"python launch.py -m profile={profile} {self._gpu} {axes}"
 
     def _gathered(self, measuring: str) -> str:
         return f"{measuring} && python gather.py {self._gpu} exporter=network"
-
-    @property
-    def _groups(self) -> str:
-        return _list(self._powers(2))
-
-    def _powers(self, least: int) -> list[int]:
-        """Powers of two up to the GPUs of a machine, and these."""
-        powers = {2**power for power in range(self.vm.bit_length())} | {self.vm}
-        return sorted(count for count in powers if count >= least)
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""

@@ -3,42 +3,55 @@
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sailor_exp.files import json_file
 from sailor_exp.files.lock import locked
 from sailor_exp.files.whole import write_whole
-from sailor_exp.records import identity, selection
-from sailor_exp.records.record import Record
+from sailor_exp.records.files import read_all
+from sailor_exp.records.identity import Identity
+from sailor_exp.records.record import Outcome, Record
+from sailor_exp.records.selection import belongs, differences, select
 
 _LOCK = ".sailor-exp.lock"
 
+M = TypeVar("M")
+
 
 def bring_up_to_date(
-    name: Callable[[Record], str], of: Record, profile_dir: Path, content: Callable[[Sequence[Record]], dict[str, Any]]
+    name: Callable[[Identity], str],
+    of: Identity,
+    profile_dir: Path,
+    schema: type[M],
+    content: Callable[[Sequence[Record[M]]], dict[str, Any]],
 ) -> None:
-    """Write what all records that may stand beside `of` say; leave a file alone that says it already.
+    """Write what the ok records say that belong to `of`; leave a file alone that says it already.
 
     A file is not made where there is nothing to say, and one that is there is emptied of what is no longer so. Warns
-    of records that would have the same file and may not stand in it with these.
+    of records that would have the same file and do not belong to these.
     Raises StorageError, LockError, RecordError.
     """
     with locked(profile_dir / _LOCK):
-        found = content(selection.siblings(of, profile_dir))
-        path, wanted = profile_dir / name(of), json_file.bytes_of(found)
-        _warn_of_strangers([each for each in selection.strangers(of, profile_dir) if name(each) == name(of)], of, path)
+        records = [record for _, record in read_all(profile_dir, of.profile, schema)]
+        counting = select(record for record in records if belongs(record.identity, of)).counting
+        wanted = content([record for record in counting if record.outcome is Outcome.ok])
+        path = profile_dir / name(of)
+        _warn_of_strangers([record.identity for record in records if _is_stranger(record, of, name)], of, path)
         there = path.read_bytes() if path.exists() else None
-        if there != wanted and (found or there is not None):
-            write_whole(path, wanted)
+        if there != json_file.bytes_of(wanted) and (wanted or there is not None):
+            write_whole(path, json_file.bytes_of(wanted))
 
 
-def _warn_of_strangers(strangers: Sequence[Record], of: Record, path: Path) -> None:
-    """A file says neither precision nor shapes: its readers take what they find."""
+def _is_stranger(record: Record[Any], of: Identity, name: Callable[[Identity], str]) -> bool:
+    of_the_same_file = record.outcome is Outcome.ok and name(record.identity) == name(of)
+    return of_the_same_file and not belongs(record.identity, of)
+
+
+def _warn_of_strangers(strangers: Sequence[Identity], of: Identity, path: Path) -> None:
+    """Warn: a file says neither precision nor shapes, and its readers take what it has."""
     if not strangers:
         return
-    own = identity.but_for_the_cell(of.identity)
-    others = [identity.but_for_the_cell(stranger.identity) for stranger in strangers]
-    keys = [key for key, value in own.items() if any(other[key] != value for other in others)]
+    keys = dict.fromkeys(difference.key for stranger in strangers for difference in differences(stranger, of))
     warnings.warn(
         f"{path} has what was measured last. Records beside it ({len(strangers)}) have another {', '.join(keys)}, and "
         "are not in it: give them a profile_dir of their own, or the same command again before exporting them.",

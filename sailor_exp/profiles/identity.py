@@ -1,46 +1,120 @@
-"""What makes two cells the same measurement."""
+"""From a cell's configuration to its identity, and to the names that people see."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sailor_exp.config.schema import CELL_KEYS, Cell, plain
-from sailor_exp.profiles.registry import profile_of
-from sailor_exp.records.identity import METHOD, Identity
+from sailor_exp.config.schema import CELL_KEYS, Cell, GatherConfig, ModelConfig, plain
+from sailor_exp.profiles.profile import Profile
+from sailor_exp.profiles.registry import profile_named, profile_of
+from sailor_exp.records.identity import Identity, named
 
 _GPU_KEYS = ("name", "device", "backend", "memory_gb")
+_TRAINING_KEYS = ("precision", "optimizer", "attention")
 
-_ABOUT_MODEL = ("model", "precision", "optimizer", "attention")
+FOUNDING_KEYS = frozenset(
+    {
+        "name",
+        "num_layers",
+        "hidden_size",
+        "num_attention_heads",
+        "num_query_groups",
+        "ffn_hidden_size",
+        "seq_length",
+        "max_position_embeddings",
+        "vocab_size",
+        "make_vocab_size_divisible_by",
+        "position_embedding_type",
+        "rotary_base",
+        "normalization",
+        "activation",
+        "add_bias_linear",
+        "window_size",
+        "window_attn_skip_freq",
+        "separate_final_norm",
+        "untie_embeddings_and_output_weights",
+        "precision",
+        "optimizer",
+        "attention",
+        *("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes"),
+    }
+)
+"""Keys of a cell and of its model that the first records have: they stand in every identity.
+
+Any other key was added later. At its default it is left out of the identity, so that the records from before, which do
+not have it, keep their identities. Never add a key here.
+"""
 
 
 def identity_of(cell: Cell) -> Identity:
-    """Everything of a cell's configuration that determines its numbers."""
+    """Return everything of a cell's configuration that determines its numbers."""
     profile, content = profile_of(cell), plain(cell)
+    usual = dict.fromkeys(CELL_KEYS, 1)
+    used = {key: content[key] for key in CELL_KEYS if key in profile.keys}
     return Identity(
-        method=METHOD,
+        method=profile.method,
         profile=profile.name,
         gpu={key: content["gpu"][key] for key in _GPU_KEYS},
         options=profile.options(cell),
-        **{key: content[key] if profile.about_model else None for key in _ABOUT_MODEL},
-        **{key: content[key] if key in profile.keys else None for key in CELL_KEYS},
+        **_about_the_model(content, profile),
+        **{key: lasting(used, usual).get(key) for key in CELL_KEYS},
     )
+
+
+def asked_identity(gather: GatherConfig, profile: str) -> Identity:
+    """Return what records of a profile must have in common with, to be gathered: an identity of no cell."""
+    content, asked = plain(gather), profile_named(profile)
+    return Identity(
+        method=asked.method,
+        profile=asked.name,
+        gpu={key: content["gpu"][key] for key in _GPU_KEYS},
+        **_about_the_model(content, asked),
+        **dict.fromkeys(CELL_KEYS),
+    )
+
+
+def lasting(content: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the keys that were added later and are at their default.
+
+    usual: the defaults of keys that have one.
+    """
+    return {
+        key: value for key, value in content.items() if key in FOUNDING_KEYS or key not in usual or value != usual[key]
+    }
 
 
 def label(cell: Cell) -> str:
     """Name a cell for people: `gpt-tiny CPU tp=1 mbs=2`."""
-    return " ".join([subject(cell), cell.gpu.name, *(f"{key}={value}" for key, value in cell_keys(cell).items())])
+    return f"{subject(cell)} {cell.gpu.name} {named(cell_keys(cell))}".rstrip()
 
 
 def subject(cell: Cell) -> str:
-    """Name of the model that is measured, or of the profile where it knows none."""
+    """Return the name of the model, or of the profile where it does not use a model."""
     profile = profile_of(cell)
     return cell.model.name if profile.about_model else profile.name
 
 
 def cell_keys(cell: Cell) -> dict[str, int]:
-    """What tells the cell from others of its profile and model, of CELL_KEYS."""
+    """Return the keys of CELL_KEYS that the cell's profile uses, with their values."""
     return {key: getattr(cell, key) for key in CELL_KEYS if key in profile_of(cell).keys}
 
 
 def keys_of(cells: Sequence[Cell]) -> list[str]:
-    """Keys that tell the cells of a grid apart, in the order of CELL_KEYS."""
+    """Return the keys that tell the cells of a grid apart, in the order of CELL_KEYS."""
     used = {key for cell in cells for key in cell_keys(cell)}
     return [key for key in CELL_KEYS if key in used]
+
+
+def _about_the_model(content: Mapping[str, Any], profile: Profile[Any, Any]) -> dict[str, Any]:
+    if not profile.about_model:
+        return dict.fromkeys(("model", *_TRAINING_KEYS))
+    return {
+        "model": lasting(content["model"], _defaults(ModelConfig)),
+        **{key: content[key] for key in _TRAINING_KEYS},
+    }
+
+
+def _defaults(schema: type[Any]) -> dict[str, Any]:
+    """Return the defaults of a schema as JSON types, of the keys that have one."""
+    fields = {field.name: field.default for field in dataclasses.fields(schema)}
+    return {key: getattr(default, "value", default) for key, default in fields.items()}

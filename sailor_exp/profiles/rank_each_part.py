@@ -8,8 +8,7 @@ from sailor_exp.config.architecture import Kind, measured_kinds
 from sailor_exp.config.schema import Cell
 from sailor_exp.instruments.peaks import forget_the_past
 from sailor_exp.instruments.sampling import Voice
-from sailor_exp.profiles.part_bytes import KindBytes
-from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.profiles.part_bytes import PartBytes
 from sailor_exp.training.part_alone import PartAlone
 
 
@@ -20,10 +19,9 @@ class EachPartAlone(ABC):
         self.device = device
         self.voice = voice
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> KindBytes:
+    def measure(self, cell: Cell) -> PartBytes:
         """Measure each kind of part of the model."""
-        counts = {kind.value: self._counts_alone(cell, kind) for kind in measured_kinds(cell.model)}
-        return KindBytes(counts=counts, device=device)
+        return {kind.value: self._counts_alone(cell, kind) for kind in measured_kinds(cell.model)}
 
     @abstractmethod
     def counts(self, alone: PartAlone, cell: Cell, kind: Kind) -> dict[str, int]:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/profile.py")))
 
 
-def profile_of(cell: Cell) -> "Profile":
+def profile_of(cell: Cell) -> "Profile[Any, Any]":
     """Return the profile that a cell is measured with. Raises KeyError for one that does not exist."""
     return profile_named(cell.profile.name)
 
 
 @cache
-def profile_named(name: str) -> "Profile":
+def profile_named(name: str) -> "Profile[Any, Any]":
     """Return a profile by its name. Raises KeyError for one that does not exist."""
     if name not in NAMES:
         raise KeyError(name)
-    profile: Profile = import_module(f"sailor_exp.profiles.{name}.profile").PROFILE
+    profile: Profile[Any, Any] = import_module(f"sailor_exp.profiles.{name}.profile").PROFILE
     return profile
 
 

@@ -1,4 +1,4 @@
-"""What makes two cells the same measurement."""
+"""The identity of a cell: everything that determines its numbers."""
 
 import hashlib
 import json
@@ -7,14 +7,12 @@ from typing import Any
 from sailor_exp.config.schema import CELL_KEYS
 from sailor_exp.records.base import Frozen
 
-METHOD = 2
-"""What the timers bracket. Raised when the same identity would no longer give the same numbers."""
-
 
 class Identity(Frozen):
-    """Everything that determines the numbers of a cell; None for what the profile has no use for.
+    """Everything that determines the numbers of a cell; None for what the profile does not use.
 
-    `model` holds Megatron's keys of the architecture, `options` those of the profile itself.
+    `method`: number of the profile's method of measuring. `model`: Megatron's keys of the architecture. `options`: keys
+    of the profile itself. `sailor_exp.profiles.identity` makes it from a configuration.
     """
 
     method: int
@@ -34,31 +32,38 @@ class Identity(Frozen):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of what the profile has a use for, in hexadecimal."""
+        """SHA-256 over the canonical JSON of what the profile uses, in hexadecimal."""
         used = {key: value for key, value in self.model_dump().items() if value is not None}
         canonical = json.dumps(used, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
     def cell_keys(self) -> dict[str, int]:
-        """The keys of CELL_KEYS that the profile has a use for."""
+        """The keys of CELL_KEYS that the profile uses, with their values."""
         return {key: value for key in CELL_KEYS if (value := getattr(self, key)) is not None}
 
     @property
+    def cell_name(self) -> str:
+        """Name of the cell for people: `tp=1 mbs=2`."""
+        return named(self.cell_keys)
+
+    @property
     def subject(self) -> str:
-        """Name of the model; of a profile that knows none its own."""
+        """Name of the model, or of the profile where it does not use a model."""
         return str(self.model["name"]) if self.model is not None else self.profile
 
+    @property
+    def gpu_name(self) -> str:
+        return str(self.gpu["name"])
 
-def file_name(identity: Identity) -> str:
-    """Name of the file of a cell's record. For people: everything in it stands inside the record too."""
-    about = [identity.profile, identity.subject] if identity.model is not None else [identity.profile]
-    keys = [f"{key}{value}" for key, value in identity.cell_keys.items()]
-    return "_".join([*about, identity.gpu["name"], *keys, identity.digest[:12]]) + ".json"
+    @property
+    def file_name(self) -> str:
+        """Name of the record's file. It is for people: the record itself holds everything that it says."""
+        about = [self.profile, self.subject] if self.model is not None else [self.profile]
+        keys = [f"{key}{value}" for key, value in self.cell_keys.items()]
+        return "_".join([*about, self.gpu_name, *keys, self.digest[:12]]) + ".json"
 
 
-def but_for_the_cell(identity: Identity) -> dict[str, Any]:
-    """Return what records must have in common to stand in one file."""
-    content = identity.model_dump(exclude=set(CELL_KEYS))
-    content["gpu"].pop("memory_gb", None)
-    return content
+def named(cell_keys: dict[str, int]) -> str:
+    """Return the keys of a cell as people read them: `tp=1 mbs=2`."""
+    return " ".join(f"{key}={value}" for key, value in cell_keys.items())

@@ -13,7 +13,6 @@ from typing import Any
 
 from sailor_exp.config.schema import Cell, plain, sampling_target
 from sailor_exp.records.base import Count, Frozen
-from sailor_exp.slurm import neighbours
 
 
 class DeviceFacts(Frozen):
@@ -130,7 +129,7 @@ def gather(
 ) -> Provenance:
     """Return the provenance of a record that is made now.
 
-    slurm: the job that the cell ended in; None for the one that this process runs in.
+    slurm: what is known of the job that the cell ended in; None for the variables of the job that this process runs in.
     """
     made_by = commit()
     return Provenance(
@@ -144,7 +143,7 @@ def gather(
         versions=package_versions(),
         started_at=started_at,
         finished_at=now(),
-        slurm=dict(slurm) if slurm is not None else {**slurm_job(), **neighbours.sharing()},
+        slurm=slurm_job() if slurm is None else dict(slurm),
         sampling={**plain(cell.sampling), "target": sampling_target(cell)},
     )
 

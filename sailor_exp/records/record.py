@@ -1,27 +1,29 @@
-"""The waist of the project: one versioned, validated record a cell.
+"""The record: one versioned, validated document for each cell.
 
-Everything before it measures, everything after it only reads.
+What stands before the record measures; what stands after it only reads. A record never changes. Raw samples are kept,
+warm-up included; statistics are derived from them once, and kept beside them.
 
-A record is never changed. Samples are raw, warm-up included; statistics and layer tables are derived from them
-when the record is made, and kept beside them.
-
-Legend: T ranks, N steps, warm-up first.
+The record does not know the profiles: `Record[M]` holds what one profile measured, and M stands in that profile's
+folder.
 """
 
 from enum import StrEnum
-from typing import Final, Literal, Self
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 from pydantic import model_validator
 
-from sailor_exp.profiles.layers.measurement import Memory, Samples, Statistics
 from sailor_exp.records.base import Frozen
-from sailor_exp.records.identity import Identity, file_name
-from sailor_exp.records.measurements import Measurement
+from sailor_exp.records.identity import Identity
 from sailor_exp.records.provenance import Provenance
 
 FORMAT: Final = "sailor-exp record"
+VERSION: Final = 2
+FIRST_VERSION: Final = 1
 
-VERSION: Final = 1
+_AT_THE_TOP = ("layers", "statistics", "memory", "samples")
+"""Keys that version 1 had beside `measurement`: the measurement of the profile layers, and the layers of others."""
+
+M = TypeVar("M")
 
 
 class Outcome(StrEnum):
@@ -36,7 +38,7 @@ class Outcome(StrEnum):
 
     @property
     def broken(self) -> bool:
-        """Whether something went wrong, where the others are results."""
+        """Whether something went wrong. All other outcomes are results."""
         return self in {Outcome.failed, Outcome.timeout}
 
 
@@ -50,36 +52,50 @@ class Ending(Frozen):
     log: str | None = None
 
 
-class Record(Frozen):
-    """How one cell ended, and what it measured. `layers` maps each layer id of the model to a kind of part.
-
-    `statistics`, `memory` and `samples` are what the profile `layers` measures, `measurement` what another one does.
-    """
+class Record(Frozen, Generic[M]):
+    """How one cell ended, and what it measured: M of the profile that `identity` names."""
 
     format: Literal["sailor-exp record"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     outcome: Outcome
     identity: Identity
-    ending: Ending | None
-    layers: dict[str, str] | None
-    statistics: Statistics | None
-    memory: Memory | None
-    samples: Samples | None
-    measurement: Measurement | None = None
+    ending: Ending | None = None
+    measurement: M | None = None
     provenance: Provenance
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_version_1(cls, content: Any) -> Any:
+        """Put what version 1 had at the top into the measurement."""
+        if not isinstance(content, dict) or content.get("version", VERSION) != FIRST_VERSION:
+            return content
+        rest = {key: value for key, value in content.items() if key not in _AT_THE_TOP}
+        at_the_top = {key: content[key] for key in _AT_THE_TOP if content.get(key) is not None}
+        other = {key: value for key, value in (content.get("measurement") or {}).items() if key != "profile"}
+        return {**rest, "version": VERSION, "measurement": {**at_the_top, **other} or None}
 
     @model_validator(mode="after")
     def _has_what_its_outcome_needs(self) -> Self:
-        of_layers = None not in (self.layers, self.statistics, self.memory, self.samples)
-        of_another = self.measurement is not None and self.measurement.profile == self.identity.profile
-        measured = of_layers if self.identity.profile == "layers" else of_another
-        if self.outcome is Outcome.ok and not (measured and self.ending is None):
+        ok = self.outcome is Outcome.ok
+        if ok and (self.measurement is None or self.ending is not None):
             raise ValueError("an ok record has what its profile measures, and no ending")
-        if self.outcome is not Outcome.ok and self.ending is None:
+        if not ok and self.ending is None:
             raise ValueError("a record that is not ok says how it ended")
         return self
 
     @property
+    def measured(self) -> M:
+        """What an ok record measured. Raises ValueError for a record of another outcome."""
+        if self.measurement is None:
+            raise ValueError(f"the record {self.file_name} is {self.outcome}: it has no numbers")
+        return self.measurement
+
+    @property
+    def finished_at(self) -> str:
+        """Time in UTC at which the record was made, ISO 8601."""
+        return self.provenance.finished_at
+
+    @property
     def file_name(self) -> str:
         """Name of the record's file."""
-        return file_name(self.identity)
+        return self.identity.file_name

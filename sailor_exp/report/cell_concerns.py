@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
-from sailor_exp.exporters.sailor.grid import State
+from sailor_exp.profiles.check.comparison import quantity_name
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.record import Outcome
 from sailor_exp.report.concern import Concern, Weight, counted, measure_command, named
@@ -20,25 +20,26 @@ SKEWED = 0.1
 _MOST_TIMES_LONGER = 10.0
 _LONGEST_MESSAGE = 300
 _REMEDIES = {
-    State.missing: "Sailor's simulator takes a cell that is not there for 0 s. Measure what is missing:",
-    State.failed: "Read the log that the message names, mend its cause, and measure again:",
-    State.timeout: "A rank was silent for too long. Look at its log for where it stopped, then measure again, with a "
+    None: "Sailor's simulator takes a cell that is not there for 0 s. Measure what is missing:",
+    Outcome.failed: "Read the log that the message names, mend its cause, and measure again:",
+    Outcome.timeout: "A rank was silent for too long. Look at its log for where it stopped, then measure again, with a "
     "larger stall_s=... if it was only slow:",
 }
 
 
 def _lost(content: Content) -> Iterator[Concern]:
-    lost = content.table.lost()
-    by_state = {state: [key for key, found in lost.items() if found is state] for state in dict.fromkeys(lost.values())}
-    for state, cells in by_state.items():
-        why = "were not measured" if state is State.missing else f"ended as {state}"
+    by_outcome: dict[Outcome | None, list[CellKey]] = {}
+    for key, outcome in content.grid.lost().items():
+        by_outcome.setdefault(outcome, []).append(key)
+    for outcome, cells in by_outcome.items():
+        why = "were not measured" if outcome is None else f"ended as {outcome}"
         if len(cells) == 1:
             why = why.replace("were", "was")
         yield Concern(
             weight=Weight.missing,
             title=f"{counted(cells)} {why}: {named(cells)}",
             details=tuple(f"{key}: {text}" for key in cells if (text := _ending(content, key))),
-            remedy=_REMEDIES[state],
+            remedy=_REMEDIES[outcome],
             command=measure_command(content, cells),
         )
 
@@ -159,13 +160,18 @@ def wrong_predictions(content: Content, error_limit: float | None) -> Iterator[C
     """Predictions that are further off than a relative error."""
     if error_limit is None:
         return
-    wrong = [row for row in content.predictions if abs(row.relative_error) > error_limit]
-    cells = list(dict.fromkeys(CellKey(row.tp, row.mbs) for row in wrong))
+    wrong = [
+        (CellKey(cell.identity.tp or 0, cell.identity.mbs or 0), row)
+        for cell in content.checked
+        for row in cell.rows
+        if abs(row.error) > error_limit
+    ]
+    cells = list(dict.fromkeys(key for key, _ in wrong))
     if wrong:
         yield Concern(
             weight=Weight.doubtful,
             title=f"The sum of the parts is more than {percent(error_limit)} off in {counted(cells)}: {named(cells)}",
-            details=tuple(f"{CellKey(row.tp, row.mbs)}, {row.quantity}: {row.relative_error:+.1%}" for row in wrong),
+            details=tuple(f"{key}, {quantity_name(row)}: {row.error:+.1%}" for key, row in wrong),
             remedy="docs/accuracy.md names the causes that are known. A plan that rests on these cells is off by as "
             "much.",
         )

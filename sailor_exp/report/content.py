@@ -1,31 +1,48 @@
 """What there is to show of a sweep: the cells of its grid, each with the record that counts."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from sailor_exp.config.schema import GatherConfig
-from sailor_exp.exporters.sailor.grid import PROFILE, State, Table
-from sailor_exp.profiles.check.comparison import PredictionRow
-from sailor_exp.profiles.layers.measurement import Memory, Samples, Statistics
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.sailor.accuracy import CheckedCell, checked_cells
+from sailor_exp.exporters.sailor.exporter import nothing_measured
+from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
+from sailor_exp.profiles.layers import profile_file
+from sailor_exp.profiles.layers.measurement import LayersMeasurement, Memory, Samples, Statistics
 from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.files import read_all
 from sailor_exp.records.provenance import Provenance
-from sailor_exp.records.record import Record
+from sailor_exp.records.record import Outcome, Record
 from sailor_exp.report.drawing.figures import Figure, Quantity
 from sailor_exp.units import GIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A record that has numbers: the same fields, none of them empty."""
+    """A cell that has numbers, with the ok record that they stand in."""
 
     key: CellKey
-    record: Record
-    statistics: Statistics
-    memory: Memory
-    samples: Samples
-    layers: Mapping[str, str]
+    record: Record[LayersMeasurement]
+
+    @property
+    def statistics(self) -> Statistics:
+        return self.record.measured.statistics
+
+    @property
+    def memory(self) -> Memory:
+        return self.record.measured.memory
+
+    @property
+    def samples(self) -> Samples:
+        return self.record.measured.samples
+
+    @property
+    def layers(self) -> Mapping[str, str]:
+        """Every layer id of the model, with the kind of part that stands for it."""
+        return self.record.measured.layers
 
     @property
     def gpu_bytes(self) -> float:
@@ -37,14 +54,14 @@ class Measured:
 class Content:
     """Everything that the page shows, and nothing about how.
 
-    `records`: of each cell the record that counts, with the name of its file. `predictions`: from records of
-    `profile=check`.
+    `records`: of each cell the record that counts, with the name of its file. `checked`: cells with real training
+    steps, from records of `profile=check`.
     """
 
     config: GatherConfig
-    table: Table
-    records: Mapping[CellKey, tuple[str, Record]]
-    predictions: tuple[PredictionRow, ...]
+    grid: Grid
+    records: Mapping[CellKey, tuple[str, Record[LayersMeasurement]]]
+    checked: tuple[CheckedCell, ...]
 
     @property
     def title(self) -> str:
@@ -52,16 +69,17 @@ class Content:
 
     @property
     def tps(self) -> list[int]:
-        return self.table.tps
+        return self.grid.tps
 
     @property
     def microbatches(self) -> list[int]:
-        return self.table.microbatches
+        return self.grid.microbatches
 
     @cached_property
     def measured(self) -> dict[CellKey, Measured]:
         """Cells whose record has numbers, in the order of the grid."""
-        return {key: found for key, (_, record) in self.records.items() if (found := _measured(key, record))}
+        ok = {key: record for key, (_, record) in self.records.items() if record.outcome is Outcome.ok}
+        return {key: Measured(key=key, record=record) for key, record in ok.items()}
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -77,13 +95,13 @@ class Content:
     def provenance(self) -> dict[CellKey, Provenance]:
         return {key: record.provenance for key, (_, record) in self.records.items()}
 
-    def grid(self) -> Iterator[CellKey]:
+    def cells(self) -> Iterator[CellKey]:
         """Every cell of the grid, row by row."""
         return (CellKey(tp, mbs) for tp in self.tps for mbs in self.microbatches)
 
-    def state(self, key: CellKey) -> State:
-        """Return how a cell ended."""
-        return self.table.state(key)
+    def outcome(self, key: CellKey) -> Outcome | None:
+        """Return how a cell ended, None where it has no record."""
+        return self.grid.outcome(key)
 
     def figures(self, quantity: Quantity) -> dict[CellKey, Figure]:
         """Return a quantity of every cell that has it."""
@@ -91,30 +109,19 @@ class Content:
         return {key: figure for key, figure in found.items() if figure is not None}
 
 
-def content_of(
-    config: GatherConfig,
-    table: Table,
-    records: Iterable[tuple[Path, Record]],
-    predictions: Sequence[PredictionRow] = (),
-) -> Content:
-    """Return what a report of these records shows; records of other profiles and those that do not count stay aside."""
-    counting = {path: key for key, path in table.records.items()}
-    found = {
-        counting[path]: (path.name, record)
-        for path, record in records
-        if path in counting and record.identity.profile == PROFILE
-    }
-    return Content(config=config, table=table, records=dict(sorted(found.items())), predictions=tuple(predictions))
+def content_of(inputs: Inputs) -> Content:
+    """Return what a report of the configured model and GPU shows. Records that do not count stay aside.
 
-
-def _measured(key: CellKey, record: Record) -> Measured | None:
-    if record.statistics is None or record.memory is None or record.samples is None or record.layers is None:
-        return None
-    return Measured(
-        key=key,
-        record=record,
-        statistics=record.statistics,
-        memory=record.memory,
-        samples=record.samples,
-        layers=record.layers,
+    Raises NothingMeasuredError where nothing was measured, and what reading and putting together the records raises.
+    """
+    config = inputs.config
+    profile_dir = Path(config.profile_dir)
+    records = list(read_all(profile_dir, PROFILE, LayersMeasurement))
+    grid = grid_of(config, records, profile_file.read_all(profile_dir, config.model, config.gpu.name))
+    if not grid.outcomes:
+        raise nothing_measured(inputs)
+    key_of = {path: key for key, path in grid.records.items()}
+    counting = {key_of[path]: (path.name, record) for path, record in records if path in key_of}
+    return Content(
+        config=config, grid=grid, records=dict(sorted(counting.items())), checked=tuple(checked_cells(config))
     )

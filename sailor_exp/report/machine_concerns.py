@@ -47,13 +47,13 @@ def _others(slurm: dict[str, str]) -> int:
 
 def _mixed(content: Content) -> Iterator[Concern]:
     """What gathering warns of: records of one grid that were not made alike."""
-    for caution in content.table.cautions:
+    for caution in content.grid.cautions:
         weight, remedy, overrides = _OF_MIXTURES[caution.reason]
         yield Concern(
             weight=weight,
             title=caution.text[:1].upper() + caution.text[1:],
             remedy=remedy,
-            command=measure_command(content, list(content.table.states), *overrides),
+            command=measure_command(content, list(content.grid.outcomes), *overrides),
         )
 
 

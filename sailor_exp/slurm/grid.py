@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.records import files as record_files
+from sailor_exp.profiles.registry import profile_of
 from sailor_exp.records import provenance
+from sailor_exp.records.files import read
 from sailor_exp.records.record import Ending, Outcome
 from sailor_exp.slurm import code_copy, job, ledger, states, submission
 from sailor_exp.slurm.commands import max_array_size
@@ -273,7 +274,7 @@ class SlurmGrid:
             if changed is None or self._seen_records.get(place) == changed:
                 continue
             self._seen_records[place] = changed
-            made = record_files.read(path)
+            made = read(path, profile_of(self._cells[place]).schema)
             good = not self._cells[place].force and former(self._cells[place]) is not None
             if good or ledger.made_in(made, followed.job_id):
                 self._sweep.keep(place, made)

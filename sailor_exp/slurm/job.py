@@ -10,6 +10,7 @@ from typing import NoReturn
 import sailor_exp
 from sailor_exp.config.schema import Cell
 from sailor_exp.errors import SailorExpError
+from sailor_exp.slurm.neighbours import sharing
 from sailor_exp.slurm.rendezvous import of_this_task
 from sailor_exp.sweep.display import LiveDisplay
 from sailor_exp.sweep.machines import SeveralMachines
@@ -68,7 +69,7 @@ def _measured(cells: Sequence[Cell], code: Path, gpus: int | None, machines: Sev
         assist(cells, machines)
         return []
     with LiveDisplay(cells, console()) as display:
-        return [result.record.outcome.value for result in run(cells, display, machines)]
+        return [result.record.outcome.value for result in run(cells, display, machines, sharing)]
 
 
 def _run_of_job(variables: Mapping[str, str]) -> str:

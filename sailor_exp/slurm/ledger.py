@@ -4,19 +4,20 @@ It is written before sbatch is called, with the name that the jobs get, and agai
 launcher that was killed in between leaves a file without an id; SLURM is then asked for the name.
 """
 
-import fcntl
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.errors import SailorExpError, StorageError
+from sailor_exp.errors import SailorExpError
+from sailor_exp.files.json_file import bytes_of
+from sailor_exp.files.lock import locked
 from sailor_exp.files.whole import write_whole
+from sailor_exp.records.base import Frozen
 from sailor_exp.records.record import Record
 from sailor_exp.slurm import states
 from sailor_exp.slurm.commands import SlurmCommandError
@@ -26,6 +27,9 @@ from sailor_exp.sweep.reuse import record_path
 FORMAT: Final = "sailor-exp submission"
 
 VERSION: Final = 1
+
+_LONGEST_SUBMISSION_S = 1800.0
+"""How long a launcher waits for another that submits: sbatch may be slow, and a grid large."""
 
 
 class LedgerError(SailorExpError):
@@ -37,18 +41,14 @@ class LedgerError(SailorExpError):
         super().__init__(f"{path}: {fault}. If its jobs no longer matter, remove it.")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LedgerJob(_Frozen):
+class LedgerJob(Frozen):
     """One job: the paths of the records that it is to make, and how often its cells were preempted before."""
 
     records: list[str]
     preemptions: int = 0
 
 
-class Submission(_Frozen):
+class Submission(Frozen):
     """One call of sbatch: a job, or an array of them in the order of its indices."""
 
     format: Literal["sailor-exp submission"] = FORMAT
@@ -80,21 +80,13 @@ class Ledger:
     def __init__(self, submission_dir: Path) -> None:
         self._directory = submission_dir / "ledger"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other launchers from submitting meanwhile. Raises StorageError."""
-        path = self._directory / "lock"
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            with path.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise StorageError(path, error) from error
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other launchers from submitting meanwhile. Raises StorageError, LockError."""
+        return locked(self._directory / "lock", timeout_s=_LONGEST_SUBMISSION_S)
 
     def write(self, submission: Submission) -> None:
         """Write a submission, or what is now known of it. Raises StorageError."""
-        write_whole(self._path(submission), (json.dumps(submission.model_dump(mode="json"), indent=1) + "\n").encode())
+        write_whole(self._path(submission), bytes_of(submission.model_dump(mode="json")))
 
     def forget(self, submission: Submission) -> None:
         """Remove a submission that sbatch refused."""
@@ -185,7 +177,7 @@ def record_key(cell: Cell) -> str:
     return str(record_path(cell).absolute())
 
 
-def made_in(record: Record, job_id: str) -> bool:
+def made_in(record: Record[Any], job_id: str) -> bool:
     """Whether the record tells of a cell of this job."""
     return job_variables(job_id).items() <= record.provenance.slurm.items()
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,11 +11,10 @@ from rich.table import Table
 
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.identity import cell_keys, keys_of, subject
-from sailor_exp.records import files as record_files
-from sailor_exp.records import record
+from sailor_exp.records.record import Record
 from sailor_exp.slurm.commands import run
 from sailor_exp.slurm.ledger import Known, Ledger, known_jobs, made_in, record_key, recover
-from sailor_exp.sweep.reuse import record_path
+from sailor_exp.sweep.reuse import record_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +80,7 @@ def print_rows(found: Sequence[Row], page: Console) -> None:
 def _row(cell: Cell, job: Known | None) -> Row:
     if job is not None and job.active and job.state is not None:
         return Row(cell=cell, state=job.state.text, job_id=job.job_id, detail=job.state.reason or job.state.nodes or "")
-    path = record_path(cell)
-    made = record_files.read(path) if path.exists() else None
+    made = record_of(cell)
     if made is not None and (job is None or not made.outcome.broken or made_in(made, job.job_id)):
         detail = made.ending.message.splitlines()[0] if made.ending else _place_of(made)
         return Row(cell=cell, state=made.outcome.value, job_id=_job_of(made), detail=detail)
@@ -92,14 +91,14 @@ def _row(cell: Cell, job: Known | None) -> Row:
     return Row(cell=cell, state=state, job_id=job.job_id, detail=detail, log=job.log if job.log.exists() else None)
 
 
-def _place_of(made: record.Record) -> str:
+def _place_of(made: Record[Any]) -> str:
     """Return the nodes and the GPUs that a measured cell was given."""
     slurm = made.provenance.slurm
     given = [slurm.get("SLURM_JOB_NODELIST"), f"GPUs {slurm.get('CUDA_VISIBLE_DEVICES')}"]
     return " ".join(part for part in given[: 1 + ("CUDA_VISIBLE_DEVICES" in slurm)] if part)
 
 
-def _job_of(made: record.Record) -> str:
+def _job_of(made: Record[Any]) -> str:
     slurm = made.provenance.slurm
     if "SLURM_ARRAY_JOB_ID" in slurm:
         return f"{slurm['SLURM_ARRAY_JOB_ID']}_{slurm['SLURM_ARRAY_TASK_ID']}"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -21,9 +21,6 @@ from sailor_exp.records.record import Outcome, Record
 from sailor_exp.sweep.sweep import Result
 
 _PLAIN_EVERY_S = 10.0
-
-_LEFT = {"part", "operation", "quantity"}
-"""Columns of words."""
 
 _STYLE = {
     Outcome.ok: "green",
@@ -79,7 +76,7 @@ class LiveDisplay:
         else:
             self._page.print(f"{label(self._cells[cell])}: {self._states[cell]}", highlight=False)
 
-    def done(self, cell: int, record: Record, *, reused: bool) -> None:
+    def done(self, cell: int, record: Record[Any], *, reused: bool) -> None:
         """Show how a cell ended."""
         note = f" (was there{_made_elsewhere(record)})" if reused else ""
         self._states[cell] = f"[{_STYLE[record.outcome]}]{record.outcome}[/]{note}"
@@ -100,7 +97,7 @@ class LiveDisplay:
         return table
 
 
-def _made_elsewhere(record: Record) -> str:
+def _made_elsewhere(record: Record[Any]) -> str:
     """What of a record that is used again differs from what would measure now."""
     made, here = record.provenance, {**package_versions(), "host": platform.node()}
     there = {**made.versions, "host": made.host}
@@ -108,10 +105,10 @@ def _made_elsewhere(record: Record) -> str:
     return f", made with another {', '.join(other)}: force=true measures again" if other else ""
 
 
-def _one_line(record: Record) -> str:
+def _one_line(record: Record[Any]) -> str:
     if record.outcome is not Outcome.ok:
         return _ending(record).partition("\n")[0]
-    return profile_named(record.identity.profile).one_line(record)
+    return profile_named(record.identity.profile).one_line(record.measured)
 
 
 def print_results(results: Sequence[Result], page: Console) -> None:
@@ -136,7 +133,7 @@ def _by_subject(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]
     for result in results:
         if result.record.outcome is Outcome.ok:
             identity = result.record.identity
-            title = f"{identity.subject} on {identity.gpu['name']}"
+            title = f"{identity.subject} on {identity.gpu_name}"
             groups.setdefault((identity.profile, title), []).append(result)
     return groups
 
@@ -145,7 +142,7 @@ def _results_table(title: str, results: Sequence[Result]) -> Table:
     profile = profile_of(results[0].cell)
     table = Table(title=title, title_justify="left", caption_justify="left")
     for column in profile.columns:
-        table.add_column(column, justify="left" if column in _LEFT else "right", no_wrap=True)
+        table.add_column(column.name, justify=column.side, no_wrap=True)
     for result in results:
         for row in profile.rows(result.record):
             table.add_row(*row)
@@ -160,7 +157,7 @@ def _reason(result: Result) -> str:
     return f"no number for {label(result.cell)}: {outcome} {_ending(record)}{log}"
 
 
-def _ending(record: Record) -> str:
+def _ending(record: Record[Any]) -> str:
     if record.ending is None:
         return ""
     place = f"in {record.ending.phase}: " if record.ending.phase else ""

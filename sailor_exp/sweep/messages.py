@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from sailor_exp.config.schema import Cell
 from sailor_exp.records.provenance import DeviceFacts
@@ -43,20 +43,13 @@ class Death:
     signal: str | None = None
 
 
-class RankMeasurement(Protocol):
-    """What one rank measured in one cell; each profile has its own."""
-
-    @property
-    def device(self) -> DeviceFacts:
-        """The rank's device."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The rank is done with the cell at this place of its list."""
+    """The rank is done with the cell at this place of its list: on which device, and what its profile sends."""
 
     cell: int
-    measurement: RankMeasurement
+    device: DeviceFacts
+    share: Any
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,7 +101,7 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     measuring = rank_side(first.profile.name)(first, device, voice)
     device_facts = facts(device)
     for index, cell in enumerate(task.cells):
-        voice.send(Measured(cell=index, measurement=measuring.measure(cell, device_facts)))
+        voice.send(Measured(cell=index, device=device_facts, share=measuring.measure(cell)))
 
 
 def _refuse_inherited_cuda() -> None:

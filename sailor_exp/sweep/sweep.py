@@ -5,7 +5,7 @@ first, so that start-up is paid once and running out of memory settles the large
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -16,15 +16,15 @@ from sailor_exp.errors import RefusedError
 from sailor_exp.profiles.faults import infeasibility
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.registry import profile_of
-from sailor_exp.records import files as record_files
 from sailor_exp.records import provenance
+from sailor_exp.records.files import prepare, write
 from sailor_exp.records.provenance import DeviceFacts
 from sailor_exp.records.record import Ending, Outcome, Record
 from sailor_exp.sweep.logs import log_paths, remove, tail
 from sailor_exp.sweep.machines import Machines, ThisMachine
-from sailor_exp.sweep.messages import Cause, Measured, Message, Progress, RankMeasurement
+from sailor_exp.sweep.messages import Cause, Measured, Message, Progress
 from sailor_exp.sweep.rank_group import GroupEnd, fresh_processes, server
-from sailor_exp.sweep.reuse import _record_of, former, settled
+from sailor_exp.sweep.reuse import former, record_of, settled
 
 
 class Display(Protocol):
@@ -33,7 +33,7 @@ class Display(Protocol):
     def running(self, cell: int, phase: str, steps: int) -> None:
         """The cell is in a phase and has done so many steps in it."""
 
-    def done(self, cell: int, outcome: Record, *, reused: bool) -> None:
+    def done(self, cell: int, outcome: Record[Any], *, reused: bool) -> None:
         """The cell has its record."""
 
 
@@ -42,11 +42,17 @@ class Result:
     """A cell, its record, and whether that was there before."""
 
     cell: Cell
-    record: Record
+    record: Record[Any]
     reused: bool
 
 
-def run(cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> list[Result]:
+Neighbours = Callable[[], Mapping[str, str]]
+"""Returns what shares the node with the job that this process runs in, for the record; asked as each one is made."""
+
+
+def run(
+    cells: Sequence[Cell], display: Display, machines: Machines | None = None, neighbours: Neighbours = dict
+) -> list[Result]:
     """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
 
     machines: what their groups run on; this machine alone unless given.
@@ -54,7 +60,7 @@ def run(cells: Sequence[Cell], display: Display, machines: Machines | None = Non
     Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
     RankStartError and RefusedError where no rank can run here.
     """
-    sweep = Sweep(cells, display, machines)
+    sweep = Sweep(cells, display, machines, neighbours)
     for pack in packs(cells):
         sweep.run_pack(pack)
     results = sweep.results()
@@ -94,22 +100,29 @@ def packs(cells: Sequence[Cell]) -> list[list[int]]:
 class _GroupState:
     """What the ranks of one group have sent so far, by the place of the cell in the group's list."""
 
-    measured: dict[int, dict[int, RankMeasurement]] = field(default_factory=dict)
+    measured: dict[int, dict[int, Measured]] = field(default_factory=dict)
     complete: int = 0
 
 
 class Sweep:
     """The cells of a grid and how far they are. Cells go by their place in the grid."""
 
-    def __init__(self, cells: Sequence[Cell], display: Display, machines: Machines | None = None) -> None:
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        display: Display,
+        machines: Machines | None = None,
+        neighbours: Neighbours = dict,
+    ) -> None:
         self._cells = cells
+        self._neighbours = neighbours
         self._machines = machines or ThisMachine()
         self._display = display
         self._results: dict[int, Result] = {}
         self._started_at = provenance.now()
         self._fresh: SpawnContext | None = None
         for directory in {Path(cell.profile_dir) for cell in cells}:
-            record_files.prepare(directory)
+            prepare(directory)
 
     def results(self) -> list[Result]:
         """Return the results in the order of the cells, of equal cells one; all of them must be there."""
@@ -141,7 +154,7 @@ class Sweep:
             self._run_group(waiting)
             self._skip_after_oom(pack)
 
-    def keep(self, place: int, made: Record) -> None:
+    def keep(self, place: int, made: Record[Any]) -> None:
         """Take a record that another process has made for a cell of this sweep."""
         self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
         self._display.done(place, made, reused=False)
@@ -153,7 +166,7 @@ class Sweep:
         elif not cell.force and (earlier := former(cell)) is not None:
             self._reuse(place, earlier)
 
-    def _reuse(self, place: int, earlier: Record) -> None:
+    def _reuse(self, place: int, earlier: Record[Any]) -> None:
         profile_of(self._cells[place]).written(earlier, Path(self._cells[place].profile_dir))
         self._results[place] = Result(cell=self._cells[place], record=earlier, reused=True)
         self._display.done(place, earlier, reused=True)
@@ -186,7 +199,7 @@ class Sweep:
             if isinstance(message, Progress) and rank == 0:
                 self._display.running(places[min(state.complete, len(places) - 1)], message.phase, message.steps)
             elif isinstance(message, Measured):
-                state.measured.setdefault(message.cell, {})[rank] = message.measurement
+                state.measured.setdefault(message.cell, {})[rank] = message
                 if len(state.measured[message.cell]) == size:
                     self._finish_measured(places[message.cell], state.measured.pop(message.cell))
                     state.complete += 1
@@ -205,11 +218,12 @@ class Sweep:
         elif state.complete < len(places):
             self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
 
-    def _finish_measured(self, place: int, by_rank: dict[int, RankMeasurement]) -> None:
+    def _finish_measured(self, place: int, by_rank: dict[int, Measured]) -> None:
         cell = self._cells[place]
         ranks = [by_rank[rank] for rank in sorted(by_rank)]
-        content = profile_of(cell).content(cell, ranks)
-        self._write(place, self._record(cell, Outcome.ok, [rank.device for rank in ranks], **content))
+        measurement = profile_of(cell).measurement(cell, [rank.share for rank in ranks])
+        devices = [rank.device for rank in ranks]
+        self._write(place, self._record(cell, Outcome.ok, devices=devices, measurement=measurement))
 
     def finish(self, place: int, outcome: Outcome, ending: Ending, slurm: Mapping[str, str] | None = None) -> None:
         """Write the record of a cell that has no numbers.
@@ -218,17 +232,17 @@ class Sweep:
         Raises StorageError.
         """
         cell = self._cells[place]
-        unmeasured = self._record(cell, outcome, [], slurm, ending=ending)
-        if (earlier := _record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
+        unmeasured = self._record(cell, outcome, ending=ending, slurm=slurm)
+        if (earlier := record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
             self._reuse(place, earlier)
             return
         self._write(place, unmeasured)
 
-    def _write(self, place: int, made: Record) -> None:
+    def _write(self, place: int, made: Record[Any]) -> None:
         cell = self._cells[place]
         directory = Path(cell.profile_dir)
         profile_of(cell).before_writing(made, directory)
-        record_files.write(made, directory)
+        write(made, directory)
         profile_of(cell).written(made, directory)
         self.keep(place, made)
         self._started_at = provenance.now()
@@ -237,20 +251,24 @@ class Sweep:
         self,
         cell: Cell,
         outcome: Outcome,
-        devices: Sequence[DeviceFacts],
+        *,
+        devices: Sequence[DeviceFacts] = (),
+        measurement: Any = None,
+        ending: Ending | None = None,
         slurm: Mapping[str, str] | None = None,
-        **content: Any,
-    ) -> Record:
-        absent: dict[str, Any] = dict.fromkeys(("ending", "layers", "statistics", "memory", "samples"))
-        return Record(
+    ) -> Record[Any]:
+        job = {**provenance.slurm_job(), **self._neighbours()} if slurm is None else slurm
+        schema: Any = profile_of(cell).schema
+        return Record[schema](
             outcome=outcome,
             identity=identity_of(cell),
-            **(absent | content),
-            provenance=provenance.gather(cell, devices, started_at=self._started_at, slurm=slurm),
+            ending=ending,
+            measurement=measurement,
+            provenance=provenance.gather(cell, devices, started_at=self._started_at, slurm=job),
         )
 
 
-def _says_the_same(former: Record, now: Record) -> bool:
+def _says_the_same(former: Record[Any], now: Record[Any]) -> bool:
     """Whether an outcome that took no ranks is on disk already, to the word."""
     taken_without_ranks = now.outcome in {Outcome.infeasible, Outcome.skipped}
     return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)

@@ -1,12 +1,10 @@
 """Records of profile=network and profile=overlap, built in sight."""
 
-from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.network.measurement import Link, LinkEnd, NetworkMeasurement, Series, SizeSamples
 from sailor_exp.profiles.network.operations import operations
 from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, OverlapSamples
-from sailor_exp.records.record import Outcome, Record
 from tests.build.cells import cell
-from tests.build.records import provenance
+from tests.build.records import ok, provenance
 
 NOW = "2026-01-01T00:00:00+00:00"
 SIZES = [2**power for power in range(16, 25)]
@@ -48,7 +46,7 @@ def link_record(of, seconds, *, finished_at=NOW, sizes=SIZES):
         link=Link(kind="inside" if of.nodes == 1 else "between", ends=ends, settings={}),
         series=[series(operation, ranks, seconds, sizes) for operation in operations(of)],
     )
-    return _record(of, measurement, finished_at)
+    return ok(of, measurement, provenance(finished_at=finished_at))
 
 
 def overlap_record(of, *, product, all_reduce, finished_at=NOW):
@@ -71,21 +69,7 @@ def overlap_record(of, *, product, all_reduce, finished_at=NOW):
             all_reduce_together_s=times(0.004 * all_reduce),
         ),
     )
-    return _record(of, measurement, finished_at)
-
-
-def _record(of, measurement, finished_at):
-    return Record(
-        outcome=Outcome.ok,
-        identity=identity_of(of),
-        ending=None,
-        layers=None,
-        statistics=None,
-        memory=None,
-        samples=None,
-        measurement=measurement,
-        provenance=provenance(finished_at=finished_at),
-    )
+    return ok(of, measurement, provenance(finished_at=finished_at))
 
 
 def rate(gigabytes_per_s, pairs=1):

@@ -6,12 +6,14 @@ Legend: T ranks, N steps.
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sailor_exp.config.architecture import kinds_by_layer_id
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.measurement import (
     KindStatistics,
+    LayersMeasurement,
     Memory,
     PartMemory,
     PartSamples,
@@ -19,7 +21,9 @@ from sailor_exp.profiles.layers.measurement import (
     Statistics,
     Timing,
 )
-from sailor_exp.records import files as record_files
+from sailor_exp.profiles.registry import profile_of
+from sailor_exp.records.files import write
+from sailor_exp.records.identity import Identity
 from sailor_exp.records.provenance import Provenance
 from sailor_exp.records.record import Ending, Outcome, Record
 from tests.build import cells
@@ -60,10 +64,7 @@ def measured(
     """An ok record of a cell; each step takes as long as the one before."""
     layers = dict(layers or kinds_by_layer_id(of.model))
     kinds = list(dict.fromkeys(layers.values()))
-    return Record(
-        outcome=Outcome.ok,
-        identity=identity_of(of),
-        ending=None,
+    measurement = LayersMeasurement(
         layers=layers,
         statistics=Statistics(
             steps=steps,
@@ -80,21 +81,36 @@ def measured(
             device_used_bytes=None,
         ),
         samples=_samples(of, forward_s, kinds, steps),
-        provenance=provenance(finished_at=finished_at, commit=commit, torch=torch),
+    )
+    return ok(of, measurement, provenance(finished_at=finished_at, commit=commit, torch=torch))
+
+
+def ok(of: Cell, measurement: Any, made: Provenance) -> Record:
+    """An ok record of a cell, whatever its profile."""
+    return Record[type(measurement)](
+        outcome=Outcome.ok, identity=identity_of(of), measurement=measurement, provenance=made
     )
 
 
 def unmeasured(of: Cell, outcome: Outcome, *, finished_at: str = "2026-01-01T00:00:00+00:00") -> Record:
     """A record of a cell without numbers."""
-    return Record(
+    return Record[profile_of(of).schema](
         outcome=outcome,
         identity=identity_of(of),
         ending=Ending(message=f"ended as {outcome}"),
-        layers=None,
-        statistics=None,
-        memory=None,
-        samples=None,
         provenance=provenance(finished_at=finished_at),
+    )
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    """A record with some keys of its identity or measurement changed: `changed(record, mbs=2)`."""
+    identity = {key: value for key, value in changes.items() if key in Identity.model_fields}
+    measurement = {key: value for key, value in changes.items() if key not in Identity.model_fields}
+    return record.model_copy(
+        update={
+            "identity": record.identity.model_copy(update=identity),
+            "measurement": record.measurement and record.measurement.model_copy(update=measurement),
+        }
     )
 
 
@@ -118,7 +134,7 @@ def provenance(*, finished_at: str, commit: str = "c0ffee", torch: str = "2.9.0"
 def write_grid(profile_dir: Path, *overrides: str, tps: tuple[int, ...], microbatches: tuple[int, ...]) -> None:
     """Ok records of every cell of a grid."""
     for tp, mbs in itertools.product(tps, microbatches):
-        record_files.write(measured(cell(*overrides, tp=tp, mbs=mbs)), profile_dir)
+        write(measured(cell(*overrides, tp=tp, mbs=mbs)), profile_dir)
 
 
 def _statistics(of: Cell, forward_s: float) -> KindStatistics:

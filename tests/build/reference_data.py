@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sailor_exp.exporters.inputs import source_of
-from sailor_exp.exporters.registry import EXPORTERS
-from sailor_exp.exporters.source import Source
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.registry import exporter_named
 from tests.build.cells import gather_config
 
 REFERENCE = Path(__file__).resolve().parent.parent / "reference"
@@ -40,7 +39,7 @@ def lay_out(root: Path) -> tuple[str, ...]:
     return (*MODEL, f"export_root={root}/export", f"profile_dir={root}/profiles")
 
 
-def source(root: Path, exporter: str, vm: int = 4, *overrides: str) -> Source:
+def inputs(root: Path, exporter: str, vm: int = 4, *overrides: str) -> Inputs:
     """What an exporter reads of the published data; lay it out first."""
     config = gather_config(
         *MODEL,
@@ -50,13 +49,13 @@ def source(root: Path, exporter: str, vm: int = 4, *overrides: str) -> Source:
         f"vm='{vm}'",
         *overrides,
     )
-    return source_of(config, EXPORTERS[exporter])
+    return Inputs(config)
 
 
 def exported(root: Path, exporter: str, vm: int = 4, *overrides: str) -> dict[str, Any]:
     """Files of an exporter from the published data, parsed."""
-    files = EXPORTERS[exporter].files(source(root, exporter, vm, *overrides))
-    return {name: parsed(name, content) for name, content in files.items()}
+    files = exporter_named(exporter).files(inputs(root, exporter, vm, *overrides)).files
+    return {path.name: parsed(path.name, content) for path, content in files.items()}
 
 
 def expected(planner: str, vm: int | None = None) -> dict[str, Any]:

@@ -3,51 +3,50 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from math import hypot
 from pathlib import Path
 from statistics import median
 from xml.etree import ElementTree as ET
 
-from sailor_exp.exporters.sailor.grid import table_of
-from sailor_exp.profiles.check.comparison import PredictedQuantity, PredictionRow, PredictionSource
-from sailor_exp.profiles.layers import profile_file
-from sailor_exp.records import files as record_files
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.sailor.accuracy import CheckedCell
+from sailor_exp.profiles.check.comparison import PEAK, Comparison
+from sailor_exp.profiles.identity import identity_of
 from sailor_exp.report.content import content_of
 from sailor_exp.report.page import page
-from tests.build.cells import gather_config
+from tests.build.cells import cell, gather_config
 
 _VOID = {"meta"}
 _FUNCTIONS = {"hypot": hypot, "count": lambda values: sum(map(bool, values)), "sum": sum, "max": max, "median": median}
 
 
 def report(
-    profile_dir: Path, *overrides: str, predictions: tuple[PredictionRow, ...] = (), error_limit: float | None = None
+    profile_dir: Path, *overrides: str, checked: tuple[CheckedCell, ...] = (), error_limit: float | None = None
 ) -> bytes:
     """The page about the records of a directory."""
-    config = gather_config(f"profile_dir={profile_dir}", *overrides)
-    records = list(record_files.read_all(profile_dir))
-    files = list(profile_file.read_all(profile_dir, config.model, config.gpu.name))
-    return page(content_of(config, table_of(config, records, files), records, predictions), error_limit=error_limit)
+    content = content_of(Inputs(gather_config(f"profile_dir={profile_dir}", *overrides)))
+    return page(replace(content, checked=checked), error_limit=error_limit)
 
 
-def prediction(quantity: PredictedQuantity, *, tp: int = 1, mbs: int = 1, error: float = 0.02) -> PredictionRow:
-    measured = 2.0e7 if quantity is PredictedQuantity.peak_memory else 0.04
-    return PredictionRow(
-        tp=tp,
-        mbs=mbs,
-        pp=1,
-        num_microbatches=1,
+def prediction(quantity: str, *, tp: int = 1, mbs: int = 1, error: float = 0.02) -> CheckedCell:
+    """A cell of which one quantity is predicted."""
+    in_bytes = quantity == PEAK
+    measured = 2.0e7 if in_bytes else 0.04
+    row = Comparison(
+        source="interleaved",
+        record=None,
         quantity=quantity,
         predicted=measured * (1 + error),
         predicted_half_width=0.02,
         measured=measured,
-        measured_half_width=None if quantity is PredictedQuantity.peak_memory else 0.01,
-        error_half_width=None if quantity is PredictedQuantity.peak_memory else 0.015,
-        source=PredictionSource.interleaved,
-        record="check.json",
+        measured_half_width=None if in_bytes else 0.01,
+        error=error,
+        error_half_width=None if in_bytes else 0.015,
     )
+    identity = identity_of(cell("profile=check", f"tp={tp}", f"mbs={mbs}"))
+    return CheckedCell(identity=identity, check_record="check.json", rows=(row,))
 
 
 class _Tree(HTMLParser):
@@ -140,11 +139,13 @@ def computed(formula: str, of: Mapping, base: Mapping | None = None) -> float:
 def computed_over_all(formula: str, all_contents: Mapping[str, Mapping]) -> float:
     """`max(memory.peak_bytes)` over the records that have it."""
     function, field = re.fullmatch(r"(\w+)\((.*)\)", formula).groups()
-    values = [_field(one, field) for one in all_contents.values() if one["statistics"] is not None]
+    values = [_field(one, field) for one in all_contents.values() if one["measurement"] is not None]
     return _FUNCTIONS[function]([value for value in values if value is not None])
 
 
 def _field(content: Mapping, field: str):
+    """`identity.tp` of the record, or a field of its measurement."""
+    content = content if field.partition(".")[0] in content else content["measurement"]
     for name in field.split("."):
         content = content[name]
     return content

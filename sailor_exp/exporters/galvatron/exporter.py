@@ -8,11 +8,13 @@ four parameters' worth of them for each parameter, and activations per sample.
 import warnings
 from collections.abc import Callable
 
-from sailor_exp.errors import DamagedFileError, MissingInputError
+from sailor_exp.errors import DamagedFileError
+from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.galvatron.memory import memory_profile
-from sailor_exp.exporters.network.fits import Fit
-from sailor_exp.exporters.source import Source, present
+from sailor_exp.exporters.inputs import Extra, Inputs
+from sailor_exp.exporters.network.fits import Fit, Network
 from sailor_exp.files import json_file
+from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
@@ -20,50 +22,52 @@ _MS = 1e3
 _MESSAGES_BYTES = tuple(mebibytes * 2**20 for mebibytes in (16, 32, 64, 128, 256))
 
 
-def files(source: Source) -> dict[str, bytes]:
+def files(inputs: Inputs) -> dict[str, bytes]:
     """Return the three profiles.
 
     Raises MissingCellError without tp=1 mbs=1, MissingInputError where a strategy, fit or overlap coefficient is not
     there, FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other.
     """
-    return {
-        "compute_profile.json": json_file.bytes_of(compute_profile(source)),
-        "memory_profile.json": json_file.bytes_of(memory_profile(present(source.strategies))),
-        "hw_prof.json": json_file.bytes_of(hardware_profile(source)),
+    contents = {
+        "compute_profile.json": compute_profile(inputs),
+        "memory_profile.json": memory_profile(inputs.extra("galvatron", read_file)),
+        "hw_prof.json": hardware_profile(inputs),
     }
+    return {name: json_file.bytes_of(content) for name, content in contents.items()}
 
 
-def compute_profile(source: Source) -> dict[str, float]:
+def compute_profile(inputs: Inputs) -> dict[str, float]:
     """Forward milliseconds of one sample at tp 1: of a transformer layer, and of embedding and head together."""
-    times = source.times(tp=1, mbs=1)
-    first, last = source.transformer_layers[0], max(source.kinds)
+    times = inputs.times(tp=1, mbs=1)
+    first, last = inputs.transformer_layers[0], max(inputs.kinds)
     return {
         "layertype_0": times[first].forward_s * _MS,
         "layertype_other_0": (times[0].forward_s + times[last].forward_s) * _MS,
     }
 
 
-def hardware_profile(source: Source) -> dict[str, float]:
+def hardware_profile(inputs: Inputs) -> dict[str, float]:
     """GiB/s of all-reduces and transfers among n GPUs, for n up to `max_nodes`, and the overlap coefficient.
 
     Groups that are consecutive stay inside a machine as long as they fit; all others have one member a machine. The
     reader computes MiB x 2(n-1)/n / bandwidth, so the figure is bus bandwidth.
     """
-    between = source.fit_between_machines()
-    found = {}
-    for ranks in range(2, source.max_nodes + 1):
-        consecutive = _fit_within_machine(source, ranks) if ranks <= source.gpus_per_vm else between
-        found[f"allreduce_size_{ranks}_consec_0"] = _bus_bandwidth(between, ranks)
-        found[f"allreduce_size_{ranks}_consec_1"] = _bus_bandwidth(consecutive, ranks)
-        found[f"p2p_size_{ranks}"] = _mean_bandwidth(between.seconds)
-    smallest = min(_MESSAGES_BYTES) / source.max_nodes
+    overlap, network = _overlap(inputs), inputs.network()
+    between = inputs.fit_between_machines(network)
+    figures = {}
+    for ranks in range(2, inputs.max_nodes + 1):
+        consecutive = _fit_within_machine(inputs, network, ranks) if ranks <= inputs.gpus_per_vm else between
+        figures[f"allreduce_size_{ranks}_consec_0"] = _bus_bandwidth(between, ranks)
+        figures[f"allreduce_size_{ranks}_consec_1"] = _bus_bandwidth(consecutive, ranks)
+        figures[f"p2p_size_{ranks}"] = _mean_bandwidth(between.seconds)
+    smallest = min(_MESSAGES_BYTES) / inputs.max_nodes
     if smallest < between.least_bytes:
         warnings.warn(
             f"Galvatron: all-reduces send messages of down to {readable_bytes(int(smallest))}, where the "
             f"{between.name} is no good: those count as if of {readable_bytes(int(between.least_bytes))}",
             stacklevel=3,
         )
-    return {**found, "overlap_coe": _overlap(source)}
+    return {**figures, "overlap_coe": overlap}
 
 
 def _bus_bandwidth(fit: Fit, ranks: int) -> float:
@@ -74,25 +78,23 @@ def _mean_bandwidth(seconds: Callable[[float], float]) -> float:
     return sum(size / GIB / seconds(size) for size in _MESSAGES_BYTES) / len(_MESSAGES_BYTES)
 
 
-def _fit_within_machine(source: Source, ranks: int) -> Fit:
+def _fit_within_machine(inputs: Inputs, network: Extra[Network], ranks: int) -> Fit:
     """Fit of that many ranks, or of the next fewer that were measured."""
-    fits = present(source.network).intra
+    fits = network.content.intra
     fewer = [count for count in fits if count <= ranks]
     if not fewer:
-        raise source.missing_fit("intra", ranks)
+        raise inputs.missing_fit(network, "intra", ranks)
     return fits[max(fewer)]
 
 
-def _overlap(source: Source) -> float:
-    overlap = present(source.overlap)
-    coefficient = overlap.coefficients.get(source.gpus_per_vm)
+def _overlap(inputs: Inputs) -> float:
+    overlap, place = inputs.overlap(), f"{inputs.gpu}.{inputs.gpus_per_vm}"
+    coefficient = overlap.content.get(inputs.gpus_per_vm)
     if coefficient is None:
-        raise MissingInputError(
-            overlap.path,
-            what=f"{source.gpu}.{source.gpus_per_vm}",
-            command=overlap.command,
-            key="exporter.overlap_file",
-        )
+        raise overlap.missing(place)
     if coefficient < 1:
-        raise DamagedFileError(overlap.path, f"{source.gpu}.{source.gpus_per_vm} is {coefficient}, below 1")
+        raise DamagedFileError(overlap.path, f"{place} is {coefficient}, below 1")
     return coefficient
+
+
+EXPORTER = planner("Galvatron", files)

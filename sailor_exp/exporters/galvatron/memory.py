@@ -10,11 +10,13 @@ Legend: pp pipeline stages, tp tensor parallel degree, dp replicas; a strategy i
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sailor_exp.errors import DamagedFileError, MissingInputError
-from sailor_exp.exporters.source import Strategies
+from sailor_exp.errors import DamagedFileError
+from sailor_exp.exporters.inputs import Extra
+
+Strategies = Extra[dict[str, dict[str, float]]]
+"""MiB by strategy and `layernum[n]_bsz1_rank{r}_{ms|act|act_peak}`."""
 
 _STATES_PER_PARAMETER = 4
 
@@ -52,8 +54,7 @@ def memory_profile(strategies: Strategies) -> dict[str, Any]:
 class _Run:
     """A strategy without replicas, and the fewest and most layers that it was run with."""
 
-    path: Path
-    command: str
+    file: Strategies
     name: str
     values: Mapping[str, float]
     fewest: int
@@ -70,7 +71,7 @@ class _Run:
     def value(self, layers: int, rank: int, what: str) -> float:
         key = f"layernum[{layers}]_bsz1_rank{rank}_{what}"
         if key not in self.values:
-            raise _missing(self.path, f"{self.name}.{key}", self.command)
+            raise self.file.missing(f"{self.name}.{key}")
         return self.values[key]
 
     def around(self, rank: int, layers: int, layer_states: float, layer_activation: float) -> dict[str, float]:
@@ -82,14 +83,17 @@ class _Run:
         }
         if min(found.values()) < 0:
             raise DamagedFileError(
-                self.path, f"{self.name}: rank {rank} holds less than its {layers} layers (beyond them, MiB: {found})"
+                self.file.path,
+                f"{self.name}: rank {rank} holds less than its {layers} layers (beyond them, MiB: {found})",
             )
         return found
 
     def _per_layer(self, what: str) -> float:
         found = (self.value(self.most, 0, what) - self.value(self.fewest, 0, what)) / (self.most - self.fewest)
         if found <= 0:
-            raise DamagedFileError(self.path, f"{self.name}: {what} does not grow with the layers ({found} MiB each)")
+            raise DamagedFileError(
+                self.file.path, f"{self.name}: {what} does not grow with the layers ({found} MiB each)"
+            )
         return found
 
 
@@ -107,7 +111,7 @@ def _stages(run: _Run, layer_states: float, layer_activation: float) -> tuple[di
 def _runs(strategies: Strategies) -> dict[tuple[int, int], _Run]:
     """Strategies by (pp, tp), in rising order; other keys of the file are results of another exporter."""
     found = {}
-    for name, values in strategies.mebibytes.items():
+    for name, values in strategies.content.items():
         if match := _STRATEGY.fullmatch(name):
             found[int(match[1]), int(match[2])] = _run(strategies, name, values)
     return dict(sorted(found.items()))
@@ -116,11 +120,9 @@ def _runs(strategies: Strategies) -> dict[tuple[int, int], _Run]:
 def _run(strategies: Strategies, name: str, values: Mapping[str, float]) -> _Run:
     layers = {int(match[1]) for key in values if (match := _LAYERS.fullmatch(key))}
     if len(layers) < 2:  # noqa: PLR2004
-        what = f"{name} with two numbers of layers (layernum[n]_bsz1_...)"
-        raise _missing(strategies.path, what, strategies.command)
+        raise strategies.missing(f"{name} with two numbers of layers (layernum[n]_bsz1_...)")
     return _Run(
-        path=strategies.path,
-        command=strategies.command,
+        file=strategies,
         name=name,
         values=values,
         fewest=min(layers),
@@ -130,9 +132,5 @@ def _run(strategies: Strategies, name: str, values: Mapping[str, float]) -> _Run
 
 def _strategy(strategies: Strategies, runs: Mapping[tuple[int, int], _Run], *, pp: int, tp: int) -> _Run:
     if (pp, tp) not in runs:
-        raise _missing(strategies.path, f"the strategy {pp}_{tp}_1", strategies.command)
+        raise strategies.missing(f"the strategy {pp}_{tp}_1")
     return runs[pp, tp]
-
-
-def _missing(path: Path, what: str, command: str) -> MissingInputError:
-    return MissingInputError(path, what=what, command=command, key="exporter.extra_file")

@@ -13,8 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from sailor_exp.errors import DamagedFileError, FitError
 from sailor_exp.files import json_file
+from sailor_exp.files.json_file import Number, WholeKey, checked, in_order
 
 _LN2 = math.log(2)
 
@@ -98,16 +101,28 @@ def read_network(path: Path, gpu: str) -> Network:
     )
 
 
+def counts_in(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Any]:
+    """Return the entries of a scope and GPU by their counts, in rising order. Raises DamagedFileError."""
+    entries = json_file.objects_in(path, content, scope, gpu)
+    return in_order(checked(path, entries, _ENTRIES, scope, gpu))
+
+
 def _fits(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Fit]:
-    found = json_file.by_number(path, json_file.objects_in(path, content, scope, gpu), f"{scope}.{gpu}")
     unit = "concurrent pairs" if scope == "inter" else "ranks"
-    return {count: _fit(path, value, f"{scope} fit of {gpu} for {count} {unit}") for count, value in found.items()}
+    return {
+        count: _fit(path, entry, f"{scope} fit of {gpu} for {count} {unit}")
+        for count, entry in counts_in(path, content, scope, gpu).items()
+    }
 
 
-def _fit(path: Path, value: object, name: str) -> Fit:
-    coefficients = value[0] if isinstance(value, list) and value else None
-    if not isinstance(coefficients, list) or len(coefficients) != len("abc"):
-        raise DamagedFileError(path, f"the {name} is {value!r:.60}, where [[a, b, c], max_bytes_per_s] is expected")
-    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in coefficients):
-        raise DamagedFileError(path, f"the {name} has coefficients that are not numbers: {coefficients!r:.60}")
-    return Fit(name=name, a=coefficients[0], b=coefficients[1], c=coefficients[2])
+def _fit(path: Path, entry: object, name: str) -> Fit:
+    try:
+        a, b, c = _COEFFICIENTS.validate_python(entry[0] if isinstance(entry, list) and entry else None)
+    except ValidationError as error:
+        expected = "where [[a, b, c], max_bytes_per_s] of numbers is expected"
+        raise DamagedFileError(path, f"the {name} is {entry!r:.60}, {expected}") from error
+    return Fit(name=name, a=a, b=b, c=c)
+
+
+_ENTRIES: TypeAdapter[dict[int, Any]] = TypeAdapter(dict[WholeKey, Any])
+_COEFFICIENTS: TypeAdapter[tuple[float, float, float]] = TypeAdapter(tuple[Number, Number, Number])

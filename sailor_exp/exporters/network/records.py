@@ -1,20 +1,25 @@
 """What was measured of the links of one GPU: the records that count, fitted, and the slowdowns of overlap."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from sailor_exp.config.schema import GatherConfig
 from sailor_exp.errors import TooFewSizesError
 from sailor_exp.exporters.network.fitting import ASKED_BYTES, FittedLink, fit_link
-from sailor_exp.profiles.network.measurement import NetworkMeasurement, Series
-from sailor_exp.profiles.network.measurement import bandwidths as bandwidths_of
+from sailor_exp.profiles.identity import asked_identity
+from sailor_exp.profiles.network.measurement import NetworkMeasurement, Series, bandwidths
 from sailor_exp.profiles.network.operations import Operation
 from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, Slowdown, slowdown
-from sailor_exp.records import files as record_files
+from sailor_exp.records.files import read_all
 from sailor_exp.records.record import Outcome, Record
+from sailor_exp.records.selection import Selection, refuse_strangers, select
 from sailor_exp.units import readable_bytes
 
 _SCOPES = {Operation.ring: "intra", Operation.pairs: "inter"}
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,64 +38,71 @@ class NetworkRecords:
     """Everything of one GPU below a network directory. `slowdowns`: by ranks. `lacking`: cells without a number."""
 
     links: tuple[MeasuredLink, ...]
-    slowdowns: dict[int, Slowdown]
-    methods: frozenset[str]
+    slowdowns: Mapping[int, Slowdown]
     lacking: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def has_numbers(self) -> bool:
+        return bool(self.links or self.slowdowns)
 
-def read(network_dir: Path, gpu: str) -> NetworkRecords:
-    """Read and fit the records of a GPU; of several of one cell the newest with numbers counts.
 
-    Raises RecordError for one that cannot be read.
+def read(config: GatherConfig) -> NetworkRecords:
+    """Read and fit the records of the configured GPU; those of other GPUs are passed over.
+
+    Raises MixedRecordsError for a record of the GPU's name and another device or backend, RecordError for one that
+    cannot be read.
     """
-    found = {name: _newest(network_dir, name, gpu) for name in ("network", "overlap")}
+    network = _selected(config, "network", NetworkMeasurement)
+    overlap = _selected(config, "overlap", OverlapMeasurement)
     links: list[MeasuredLink] = []
-    lacking = [_without_number(made) for cells in found.values() for made in cells if made.outcome is not Outcome.ok]
-    overlaps: dict[int, OverlapMeasurement] = {}
-    for made in [made for cells in found.values() for made in cells if made.outcome is Outcome.ok]:
-        if isinstance(made.measurement, NetworkMeasurement):
-            try:
-                links.append(_link(made, made.measurement, gpu))
-            except TooFewSizesError as error:
-                lacking.append(str(error))
-        elif isinstance(made.measurement, OverlapMeasurement):
-            overlaps[made.identity.ranks or 0] = made.measurement
+    counting: list[Record[Any]] = [*network.counting, *overlap.counting]
+    lacking = [_without_number(record) for record in counting if not _ok(record)]
+    for record in filter(_ok, network.counting):
+        try:
+            links.append(_link(record, config.gpu.name))
+        except TooFewSizesError as error:
+            lacking.append(str(error))
+    overlaps = {record.identity.ranks or 0: record.measured for record in filter(_ok, overlap.counting)}
     return NetworkRecords(
         links=tuple(sorted(links, key=lambda link: (link.scope, link.count))),
         slowdowns={ranks: slowdown(overlaps[ranks]) for ranks in sorted(overlaps)},
-        methods=frozenset(overlap.method for overlap in overlaps.values()),
         lacking=tuple(lacking),
-        warnings=(*_link_warnings(links), *_overlap_warnings(overlaps)),
+        warnings=(
+            *network.warnings(asked_identity(config, "network").method),
+            *overlap.warnings(asked_identity(config, "overlap").method),
+            *_link_warnings(links),
+            *_overlap_warnings(overlaps),
+        ),
     )
 
 
-def _newest(network_dir: Path, profile: str, gpu: str) -> list[Record]:
-    """Of each cell the newest record with numbers, else the newest."""
-    newest: dict[tuple[tuple[str, int], ...], Record] = {}
-    for _, made in record_files.read_all(network_dir, profile):
-        if made.identity.gpu["name"] == gpu:
-            cell = tuple(made.identity.cell_keys.items())
-            newest[cell] = max([newest[cell], made] if cell in newest else [made], key=_preference)
-    return [newest[cell] for cell in sorted(newest)]
+def _selected(config: GatherConfig, profile: str, schema: type[M]) -> Selection[Record[M]]:
+    stored = [
+        (path, record)
+        for path, record in read_all(Path(config.network_dir), profile, schema)
+        if record.identity.gpu_name == config.gpu.name
+    ]
+    refuse_strangers([(path, record.identity) for path, record in stored], asked_identity(config, profile))
+    return select(record for _, record in stored)
 
 
-def _preference(made: Record) -> tuple[bool, str]:
-    return made.outcome is Outcome.ok, made.provenance.finished_at
+def _ok(record: Record[Any]) -> bool:
+    return record.outcome is Outcome.ok
 
 
-def _link(made: Record, measured: NetworkMeasurement, gpu: str) -> MeasuredLink:
-    series = next(series for series in measured.series if series.operation in _SCOPES)
-    scope, count = _SCOPES[series.operation], made.identity.ranks or 0
+def _link(record: Record[NetworkMeasurement], gpu: str) -> MeasuredLink:
+    series = next(series for series in record.measured.series if series.operation in _SCOPES)
+    scope, count = _SCOPES[series.operation], record.identity.ranks or 0
     unit = "ranks" if scope == "intra" else "concurrent pairs"
-    fitted = fit_link(f"{scope} fit of {gpu} for {count} {unit}", bandwidths_of(series))
-    return MeasuredLink(scope=scope, count=count, kind=measured.link.kind, series=series, fitted=fitted)
+    fitted = fit_link(f"{scope} fit of {gpu} for {count} {unit}", bandwidths(series))
+    return MeasuredLink(scope=scope, count=count, kind=record.measured.link.kind, series=series, fitted=fitted)
 
 
-def _without_number(made: Record) -> str:
-    cell = " ".join(f"{key}={value}" for key, value in made.identity.cell_keys.items())
-    why = f": {made.ending.message}" if made.ending else ""
-    return f"profile={made.identity.profile} {cell} has no number, {made.outcome}{why}"
+def _without_number(record: Record[Any]) -> str:
+    why = f": {record.ending.message}" if record.ending else ""
+    identity = record.identity
+    return f"profile={identity.profile} {identity.cell_name} has no number, {record.outcome}{why}"
 
 
 def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
@@ -115,10 +127,10 @@ def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
             yield f"the {fit.name}: {len(unsure)} of {len(link.fitted.points)} sizes had not converged"
 
 
-def _overlap_warnings(overlaps: dict[int, OverlapMeasurement]) -> Iterator[str]:
+def _overlap_warnings(overlaps: Mapping[int, OverlapMeasurement]) -> Iterator[str]:
     for ranks, overlap in sorted(overlaps.items()):
-        found = slowdown(overlap)
-        if found.measured < 1:
-            yield f"the overlap coefficient for {ranks} ranks was measured as {found.measured:.3f}, and is written as 1"
+        measured = slowdown(overlap).measured
+        if measured < 1:
+            yield f"the overlap coefficient for {ranks} ranks was measured as {measured:.3f}, and is written as 1"
         if overlap.method == "threads":
             yield f"the overlap coefficient for {ranks} ranks is of a CPU's threads, which share cores"

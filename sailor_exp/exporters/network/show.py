@@ -1,6 +1,8 @@
 """Shows the fits of links, how far they are off, and the slowdowns of overlap."""
 
-from rich.console import Console
+from collections.abc import Iterator
+
+from rich.console import RenderableType
 from rich.table import Table
 
 from sailor_exp.exporters.network.plot import in_text
@@ -8,19 +10,17 @@ from sailor_exp.exporters.network.records import MeasuredLink, NetworkRecords
 from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
 
 
-def show(found: NetworkRecords, page: Console) -> None:
-    """Print each link's sizes with what its fit gives, a plot of both, and the coefficients of overlap."""
-    for link in found.links:
-        page.print(_table(link))
-        page.print(_summary(link), highlight=False, soft_wrap=True)
-        page.print(in_text(link), highlight=False, soft_wrap=True)
-    for ranks, slowdown in found.slowdowns.items():
-        page.print(
+def shown(measured: NetworkRecords) -> Iterator[RenderableType]:
+    """Return each link's sizes with what its fit gives, a plot of both, and the coefficients of overlap."""
+    for link in measured.links:
+        yield _table(link)
+        yield _summary(link)
+        yield in_text(link)
+    for ranks, slowdown in measured.slowdowns.items():
+        yield (
             f"overlap of {ranks} ranks: coefficient {slowdown.coefficient:.3f}, the larger of product "
             f"{slowdown.product:.3f} and all-reduce {slowdown.all_reduce:.3f} "
-            f"{readable_spread(slowdown.relative_half_width)}",
-            highlight=False,
-            soft_wrap=True,
+            f"{readable_spread(slowdown.relative_half_width)}"
         )
 
 

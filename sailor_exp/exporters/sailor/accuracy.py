@@ -1,33 +1,37 @@
-"""Holds the records of a directory against real training steps: `python gather.py check=true`.
+"""Compares the records of a directory with real training steps: `python gather.py check=true`.
 
-Records are never changed. What is too far off is marked in the table that is printed and in the file that is written.
+Records do not change. What is too far off is marked in the table that is printed and in the file that is written.
 """
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from sailor_exp.config.schema import GatherConfig
-from sailor_exp.profiles.check.comparison import (
-    PEAK,
-    Comparison,
-    PredictedQuantity,
-    PredictionRow,
-    PredictionSource,
-    comparisons,
-    earlier,
-)
-from sailor_exp.profiles.check.measurement import QUANTITIES
-from sailor_exp.profiles.check.profile import check_of, earlier_record
-from sailor_exp.records import files as record_files
-from sailor_exp.records.identity import METHOD, Identity
+from sailor_exp.profiles.check.comparison import PEAK, Comparison, comparisons, earlier
+from sailor_exp.profiles.check.measurement import CheckMeasurement
+from sailor_exp.profiles.check.profile import earlier_record
+from sailor_exp.profiles.identity import asked_identity
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
+from sailor_exp.records.files import read_all
+from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Outcome, Record
+from sailor_exp.records.selection import refuse_strangers, select
+from sailor_exp.terminal import aligned
 from sailor_exp.units import readable_bytes, readable_seconds
 
 JUDGED = ("total", PEAK)
 """Quantities that mark a record: a planner goes by the whole step and by the memory."""
+
+_SHOWN = ("total", "forward", "backward", "update", PEAK)
+_COLUMNS = (
+    "model", "gpu", "pp", "tp", "mbs", "num_microbatches",
+    *(field.name for field in fields(Comparison)),
+    "check_record", "limit", "above_limit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class CheckedCell:
     rows: tuple[Comparison, ...]
 
     def marked(self, limit: float) -> list[Comparison]:
-        """Rows that are judged and further off than the limit."""
+        """Return the rows that are judged and further off than the limit."""
         return [row for row in self.rows if row.quantity in JUDGED and abs(row.error) > limit]
 
     def record_of(self, row: Comparison) -> str:
@@ -50,16 +54,22 @@ class CheckedCell:
         return row.record or self.check_record
 
 
-def checked_cells(asked: GatherConfig) -> Iterator[CheckedCell]:
-    """Cells of what is gathered with an ok record of `profile=check` of today's method, in rising order.
+def checked_cells(config: GatherConfig) -> Iterator[CheckedCell]:
+    """Return the cells of what is gathered that have an ok record of `profile=check`, in rising order.
 
-    What is predicted from `profile=layers` goes by the records that are there now. Raises RecordError.
+    What is predicted from `profile=layers` goes by the records that are there now. Warns of checks of an older method.
+    Raises MixedRecordsError for a check that does not belong to what is asked for, RecordError.
     """
-    profile_dir = Path(asked.profile_dir)
-    checks = [made for _, made in record_files.read_all(profile_dir, "check") if _usable(made, asked)]
-    layers = [made for _, made in record_files.read_all(profile_dir, "layers")] if checks else []
-    for made in sorted(checks, key=lambda made: tuple(made.identity.cell_keys.values())):
-        yield _checked(made, layers)
+    profile_dir, asked = Path(config.profile_dir), asked_identity(config, "check")
+    checks = list(read_all(profile_dir, "check", CheckMeasurement))
+    refuse_strangers([(path, record.identity) for path, record in checks], asked)
+    selection = select(record for _, record in checks)
+    for warning in selection.warnings(asked.method):
+        warnings.warn(f"check: {warning}", stacklevel=2)
+    layers = [record for _, record in read_all(profile_dir, "layers", LayersMeasurement)] if checks else []
+    for record in selection.counting:
+        if record.outcome is Outcome.ok:
+            yield _checked(record, layers)
 
 
 def as_csv(cells: Iterable[CheckedCell], limit: float) -> bytes:
@@ -69,10 +79,10 @@ def as_csv(cells: Iterable[CheckedCell], limit: float) -> bytes:
     of an error in its own unit. `above_limit`: whether the record is marked for it; empty where it is not judged.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for cell in cells:
-        own = {"model": cell.identity.subject, "gpu": cell.identity.gpu["name"], **cell.identity.cell_keys}
+        own = {"model": cell.identity.subject, "gpu": cell.identity.gpu_name, **cell.identity.cell_keys}
         for row in cell.rows:
             above = abs(row.error) > limit if row.quantity in JUDGED else None
             writer.writerow(
@@ -84,80 +94,39 @@ def as_csv(cells: Iterable[CheckedCell], limit: float) -> bytes:
 
 def as_text(cells: Sequence[CheckedCell], limit: float) -> str:
     """Return the table for people: a line for each cell and source; `!` marks what is above the limit."""
-    head = ["cell", "predicted from", *(f"{name} measured, error" for name in _SHOWN)]
-    lines = [head]
+    lines = [["cell", "predicted from", *(f"{name} measured, error" for name in _SHOWN)]]
     for cell in cells:
-        name = " ".join(f"{key}={value}" for key, value in cell.identity.cell_keys.items())
         for source in dict.fromkeys(row.source for row in cell.rows):
             of_source = {row.quantity: row for row in cell.rows if row.source == source}
-            lines.append([name, source, *(_shown(of_source[quantity], limit) for quantity in _SHOWN)])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join("  ".join(f.ljust(w) for f, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+            figures = (_shown(of_source[quantity], limit) for quantity in _SHOWN)
+            lines.append([cell.identity.cell_name, source, *figures])
+    return aligned(lines)
 
 
 def complaints(cells: Iterable[CheckedCell], limit: float) -> list[str]:
     """Name the records that are marked, and what to do about them."""
-    found = []
-    for cell in cells:
-        name = " ".join(f"{key}={value}" for key, value in cell.identity.cell_keys.items())
-        for row in cell.marked(limit):
-            advice = (
-                "measure the cell again (force=true) on a machine that does nothing else"
-                if row.source == "earlier"
-                else "look at docs/accuracy.md for what such an error comes from"
-            )
-            found.append(
-                f"{cell.record_of(row)} is {100 * row.error:+.1f}% off in {row.quantity} of {name}, "
-                f"above check_limit={limit:g}: {advice}"
-            )
-    return found
+    return [_complaint(cell, row, limit) for cell in cells for row in cell.marked(limit)]
 
 
-def prediction_rows(cells: Iterable[CheckedCell]) -> list[PredictionRow]:
-    """Return what the report shows of some cells."""
-    return [
-        PredictionRow(
-            **{key: cell.identity.cell_keys[key] for key in ("tp", "mbs", "pp", "num_microbatches")},
-            quantity=_QUANTITIES[row.quantity],
-            predicted=row.predicted,
-            predicted_half_width=row.predicted_half_width,
-            measured=row.measured,
-            measured_half_width=row.measured_half_width,
-            error_half_width=row.error_half_width,
-            source=_SOURCES[row.source],
-            record=cell.check_record,
-        )
-        for cell in cells
-        for row in cell.rows
-    ]
+def _complaint(cell: CheckedCell, row: Comparison, limit: float) -> str:
+    advice = (
+        "measure the cell again (force=true) on a machine that does nothing else"
+        if row.source == "earlier"
+        else "look at docs/accuracy.md for what such an error comes from"
+    )
+    return (
+        f"{cell.record_of(row)} is {100 * row.error:+.1f}% off in {row.quantity} of {cell.identity.cell_name}, "
+        f"above check_limit={limit:g}: {advice}"
+    )
 
 
-_QUANTITIES = {PEAK: PredictedQuantity.peak_memory} | {quantity: PredictedQuantity(quantity) for quantity in QUANTITIES}
-
-_SOURCES = {"interleaved": PredictionSource.interleaved, "earlier": PredictionSource.earlier_record}
-
-_SHOWN = ("total", "forward", "backward", "update", PEAK)
-
-COLUMNS = (
-    "model", "gpu", "pp", "tp", "mbs", "num_microbatches",
-    *(field.name for field in fields(Comparison)),
-    "check_record", "limit", "above_limit",
-)  # fmt: skip
-
-
-def _usable(made: Record, asked: GatherConfig) -> bool:
-    identity = made.identity
-    found = (identity.subject, identity.gpu["name"], identity.precision, identity.optimizer, identity.attention)
-    gathered = (asked.model.name, asked.gpu.name, asked.precision.value, asked.optimizer.value, asked.attention.value)
-    return made.outcome is Outcome.ok and identity.method == METHOD and found == gathered
-
-
-def _checked(made: Record, layers: Sequence[Record]) -> CheckedCell:
-    check = check_of(made)
-    of_the_chain = [each for each in check.predictions if each.source == "interleaved"]
-    before = earlier_record(made.identity, layers)
+def _checked(record: Record[CheckMeasurement], layers: Sequence[Record[LayersMeasurement]]) -> CheckedCell:
+    check = record.measured
+    of_the_chain = [prediction for prediction in check.predictions if prediction.source == "interleaved"]
+    before = earlier_record(record.identity, layers)
     predictions = [*of_the_chain, *([earlier(check, before)] if before else [])]
-    return CheckedCell(identity=made.identity, check_record=made.file_name, rows=tuple(comparisons(check, predictions)))
+    rows = tuple(comparisons(check, predictions))
+    return CheckedCell(identity=record.identity, check_record=record.file_name, rows=rows)
 
 
 def _shown(row: Comparison, limit: float) -> str:

@@ -1,48 +1,46 @@
 """Shows which cells of the grid there are, and says what a reader of the database lacks."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from sailor_exp.config.schema import GatherConfig
-from sailor_exp.exporters.sailor.grid import State, Table
-from sailor_exp.exporters.sailor.merge import Merged
-from sailor_exp.profiles.advice import advice_of
+from sailor_exp.exporters.sailor.grid import Grid, word
+from sailor_exp.profiles.advice import Advice
 from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.record import Outcome
+from sailor_exp.terminal import aligned
 
 
-def grid(table: Table) -> str:
+def shown(grid: Grid) -> str:
     """Return the grid as text: a line for each tensor parallel degree, a column for each microbatch."""
-    heads = [f"mbs={mbs}" for mbs in table.microbatches]
-    lines = [[f"tp={tp}", *(_state(table, CellKey(tp, mbs)) for mbs in table.microbatches)] for tp in table.tps]
-    widths = [max(len(row[column]) for row in [["", *heads], *lines]) for column in range(len(heads) + 1)]
-    rows = [[text.ljust(width) for text, width in zip(row, widths, strict=True)] for row in [["", *heads], *lines]]
-    return "\n".join("  ".join(row).rstrip() for row in rows)
+    heads = ["", *(f"mbs={mbs}" for mbs in grid.microbatches)]
+    lines = [[f"tp={tp}", *(_word(grid, CellKey(tp, mbs)) for mbs in grid.microbatches)] for tp in grid.tps]
+    return aligned([heads, *lines])
 
 
-def lacking(table: Table, merged: Merged, config: GatherConfig) -> list[str]:
-    """What a reader needs and does not find, each with the cells to measure."""
-    found = []
-    if lost := table.lost():
-        found.append(f"the simulator takes {_told(lost.items())} for 0 s. {_command(config, lost)}")
-    tps = {key.tp for key in table.cells}
-    if without := sorted(tps - merged.memory_tps):
+def lacking(grid: Grid, memory_tps: Collection[int], advice: Advice) -> list[str]:
+    """Return what a reader needs and does not find, each with the command that measures it.
+
+    memory_tps: tensor parallel degrees whose memory the database has.
+    """
+    lacks = []
+    if lost := grid.lost():
+        lacks.append(f"the simulator takes {_named(lost)} for 0 s. {_command(advice, lost)}")
+    tps = {key.tp for key in grid.cells}
+    if without := sorted(tps - set(memory_tps)):
         cells = [CellKey(tp, 1) for tp in without]
-        found.append(f"llm_info.json has no tp={_list(without)}: it comes from mbs=1. {_command(config, cells)}")
-    if 1 not in merged.memory_tps | set(without):
-        found.append(f"llm_info.json has no tp=1, which Sailor's readers need. {_command(config, [CellKey(1, 1)])}")
-    return found
+        named = ",".join(str(tp) for tp in without)
+        lacks.append(f"llm_info.json has no tp={named}: it comes from mbs=1. {_command(advice, cells)}")
+    if 1 not in {*memory_tps, *without}:
+        lacks.append(f"llm_info.json has no tp=1, which Sailor's readers need. {_command(advice, [CellKey(1, 1)])}")
+    return lacks
 
 
-def _state(table: Table, key: CellKey) -> str:
-    return f"{table.state(key)}{'*' if key in table.foreign else ''}"
+def _word(grid: Grid, key: CellKey) -> str:
+    return f"{word(grid.outcome(key))}{'*' if key in grid.foreign else ''}"
 
 
-def _told(cells: Iterable[tuple[CellKey, State]]) -> str:
-    return ", ".join(f"{key} ({state})" for key, state in cells)
+def _named(cells: Mapping[CellKey, Outcome | None]) -> str:
+    return ", ".join(f"{key} ({word(outcome)})" for key, outcome in cells.items())
 
 
-def _command(config: GatherConfig, cells: Iterable[CellKey]) -> str:
-    return f"Measure with `{advice_of(config).measure(cells)}`"
-
-
-def _list(numbers: Iterable[int]) -> str:
-    return ",".join(str(number) for number in numbers)
+def _command(advice: Advice, cells: Iterable[CellKey]) -> str:
+    return f"Measure with `{advice.measure(cells)}`"

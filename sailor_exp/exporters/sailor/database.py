@@ -19,7 +19,7 @@ from sailor_exp.config.architecture import check_layer_ids
 from sailor_exp.config.schema import ModelConfig
 from sailor_exp.errors import MissingInputError
 from sailor_exp.files import json_file
-from sailor_exp.profiles.layers.published import LayerMemory, LayerTimes, _object, parsed_memory, parsed_times
+from sailor_exp.profiles.layers.published import LayerMemory, LayerTimes, grid_in, memory_by_tp_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,20 +123,15 @@ def _not_gathered(path: Path, what: str, command: str) -> MissingInputError:
 
 
 def _checked_times(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, dict[int, LayerTimes]]:
-    times: dict[int, dict[int, LayerTimes]] = {}
-    for mbs, cells in json_file.by_number(path, content, "the profile").items():
-        times[mbs] = {}
-        for tp, layers in json_file.by_number(path, _object(path, cells, f"mbs {mbs}"), f"mbs {mbs}").items():
-            cell = f"the cell tp={tp} mbs={mbs}"
-            times[mbs][tp] = parsed_times(path, _object(path, layers, cell), cell)
-            check_layer_ids(model, times[mbs][tp], path, cell)
+    times = grid_in(path, content, "the profile")
+    for mbs, cells in times.items():
+        for tp, layers in cells.items():
+            check_layer_ids(model, layers, path, f"the cell tp={tp} mbs={mbs}")
     return times
 
 
 def _checked_memory(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, LayerMemory]:
-    memory: dict[int, LayerMemory] = {}
-    for tp, layers in json_file.by_number(path, content, model.name).items():
-        entry = f"the memory of {model.name} at tp={tp}"
-        memory[tp] = parsed_memory(path, _object(path, layers, entry), entry)
-        check_layer_ids(model, memory[tp], path, entry)
+    memory = memory_by_tp_in(path, content, model.name)
+    for tp, layers in memory.items():
+        check_layer_ids(model, layers, path, f"the memory of {model.name} at tp={tp}")
     return memory

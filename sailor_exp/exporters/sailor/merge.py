@@ -1,11 +1,10 @@
 """Merges the cells of one model and GPU into the gathered database, which others own too.
 
 What the cells do not speak of stays: other models and GPUs, cells that were not measured again, other tensor
-parallel degrees of llm_info. All three files are read and checked before the first is written, each is replaced
-whole, and a lock lets one gather merge at a time.
+parallel degrees of llm_info.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,46 +12,45 @@ from typing import Any
 from sailor_exp.config.architecture import check_layer_ids
 from sailor_exp.config.schema import ModelConfig
 from sailor_exp.exporters.sailor.database import Place, written_times
-from sailor_exp.files import json_file, whole
-from sailor_exp.files.lock import locked
-from sailor_exp.profiles.layers.published import CellKey, CellProfile, LayerTimes, parsed_times
+from sailor_exp.files import json_file
+from sailor_exp.profiles.layers.published import CellKey, CellProfile, LayerTimes, grid_in, memory_tps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """What a merge did: files written, values of llm_info that differ from before, cells that stayed, tps known."""
+    """The database after a merge: its files, values of llm_info that differ from before, cells that stayed, tps."""
 
-    paths: tuple[Path, ...]
+    files: Mapping[Path, bytes]
     differences: tuple[str, ...]
     stayed: tuple[CellKey, ...]
     memory_tps: frozenset[int]
 
 
 def merge(
-    place: Place, model: ModelConfig, cells: Mapping[CellKey, CellProfile], without_numbers: Collection[CellKey]
+    place: Place,
+    model: ModelConfig,
+    cells: Mapping[CellKey, CellProfile],
+    without_numbers: Collection[CellKey],
+    shared: Callable[[Path], dict[str, Any]],
 ) -> Merged:
-    """Merge measured cells; those of `without_numbers` were measured and have none, so they are taken out.
+    """Merge measured cells into the files that are there; writes nothing.
 
-    Raises DamagedFileError, LayerIdsError, LockError or StorageError; the files are then as they were, or each as it
-    was or as it shall be where writing itself failed.
+    without_numbers: cells that were measured and have none, so they are taken out. shared: returns what a file holds,
+    and keeps others from changing it. Raises DamagedFileError, LayerIdsError, and what `shared` raises.
     """
     paths = (place.llm_info, place.profile, place.simulator)
-    with locked(place.lock):
-        llm_info, profile, simulator = (json_file.read_object_if_there(path) for path in paths)
-        spoken_of = {*cells, *without_numbers}
-        kept = _former_cells(place, profile, simulator, model, spoken_of)
-        times = written_times(_by_mbs(kept | {key: cell.times for key, cell in cells.items()}))
-        differences = _merge_memory(place, llm_info, cells)
-        models = json_file.objects_in(place.simulator, simulator, place.model)
-        simulator[place.model] = {**models, place.gpu: times}
-        for path, content in zip(paths, (llm_info, times, simulator), strict=True):
-            whole.remove_unfinished(path.parent)
-            whole.write_whole(path, json_file.bytes_of(content))
+    llm_info, profile, simulator = (shared(path) for path in paths)
+    kept = _former_cells(place, profile, simulator, model, {*cells, *without_numbers})
+    times = written_times(_by_mbs(kept | {key: cell.times for key, cell in cells.items()}))
+    differences = _merge_memory(place, llm_info, cells)
+    models = json_file.objects_in(place.simulator, simulator, place.model)
+    simulator[place.model] = {**models, place.gpu: times}
+    contents = zip(paths, (llm_info, times, simulator), strict=True)
     return Merged(
-        paths=paths,
+        files={path: json_file.bytes_of(content) for path, content in contents},
         differences=tuple(differences),
         stayed=tuple(sorted(kept)),
-        memory_tps=frozenset(json_file.by_number(place.llm_info, llm_info.get(place.model, {}), place.model)),
+        memory_tps=frozenset(memory_tps(place.llm_info, llm_info.get(place.model, {}), place.model)),
     )
 
 
@@ -63,21 +61,22 @@ def _former_cells(
     model: ModelConfig,
     spoken_of: Collection[CellKey],
 ) -> dict[CellKey, LayerTimes]:
-    """Cells that stay: of the simulator's file, and over them those of profile.json."""
+    """Return the cells that stay: of the simulator's file, and over them those of profile.json."""
     entry = json_file.objects_in(place.simulator, simulator, place.model, place.gpu)
-    former = [*_cells_in(place.simulator, entry), *_cells_in(place.profile, profile)]
+    former = [
+        *_cells_in(place.simulator, entry, place.model, place.gpu),
+        *_cells_in(place.profile, profile, "the profile"),
+    ]
     for path, key, layers in former:
         if key not in spoken_of:
             check_layer_ids(model, layers, path, f"the cell {key}")
     return {key: layers for _, key, layers in former if key not in spoken_of}
 
 
-def _cells_in(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[Path, CellKey, LayerTimes]]:
-    for mbs in json_file.by_number(path, content, "the profile"):
-        tps = json_file.objects_in(path, content, str(mbs))
-        for tp in json_file.by_number(path, tps, f"mbs {mbs}"):
-            key = CellKey(tp, mbs)
-            yield path, key, parsed_times(path, json_file.objects_in(path, tps, str(tp)), f"the cell {key}")
+def _cells_in(path: Path, content: Mapping[str, Any], *place: str) -> Iterator[tuple[Path, CellKey, LayerTimes]]:
+    for mbs, cells in grid_in(path, content, *place).items():
+        for tp, layers in cells.items():
+            yield path, CellKey(tp, mbs), layers
 
 
 def _by_mbs(cells: Mapping[CellKey, LayerTimes]) -> dict[int, dict[int, LayerTimes]]:
@@ -97,21 +96,21 @@ def _merge_memory(place: Place, llm_info: dict[str, Any], cells: Mapping[CellKey
             measured = {str(layer): dict(counts) for layer, counts in sorted(cell.memory.items())}
             differences += [f"{place.model} tp={key.tp}, {line}" for line in _differences(former, measured)]
             entry[str(key.tp)] = measured
-    order = json_file.by_number(place.llm_info, entry, place.model)
-    llm_info[place.model] = {str(tp): value for tp, value in order.items()}
+    in_order = sorted(memory_tps(place.llm_info, entry, place.model))
+    llm_info[place.model] = {str(tp): entry[str(tp)] for tp in in_order}
     return differences
 
 
-def _differences(former: Mapping[str, Any], measured: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _differences(former: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for layers that follow each other and differ alike."""
-    found: dict[str, list[str]] = {}
+    changes: dict[str, list[str]] = {}
     for layer in dict.fromkeys([*former, *measured]) if former else ():
         for change in _changes(former.get(layer), measured.get(layer)):
-            found.setdefault(change, []).append(layer)
-    return [f"{_layers(layers)}: {change}" for change, layers in found.items()]
+            changes.setdefault(change, []).append(layer)
+    return [f"{_layers(layers)}: {change}" for change, layers in changes.items()]
 
 
-def _changes(former: object, measured: Mapping[str, int] | None) -> list[str]:
+def _changes(former: object, measured: Mapping[str, Any] | None) -> list[str]:
     if measured is None:
         return ["was there, is not in the model"]
     if not isinstance(former, dict):

@@ -6,7 +6,6 @@ Legend: T ranks, N steps, S pipeline stages. The ranks of a stage are neighbours
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import StrEnum
 
 from sailor_exp.config.schema import Optimizer, Precision
 from sailor_exp.profiles.check.measurement import (
@@ -20,7 +19,7 @@ from sailor_exp.profiles.check.measurement import (
 )
 from sailor_exp.profiles.check.prediction import Iteration, KindBytes, iteration, peak_bytes
 from sailor_exp.profiles.layers.costs import TIMES, counting, step_costs
-from sailor_exp.profiles.layers.measurement import Samples
+from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples
 from sailor_exp.records.record import Record
 from sailor_exp.stats import median, relative_half_width, slowest_rank, trimmed_mean
 
@@ -44,6 +43,20 @@ class Comparison:
 
 
 PEAK = "peak_bytes"
+COMPARED = (*QUANTITIES, PEAK)
+"""Every quantity that is compared."""
+
+_NAMES = {PEAK: "peak memory", "earlier": "earlier record"}
+
+
+def quantity_name(row: Comparison) -> str:
+    """Return what people call the quantity of a row."""
+    return _NAMES.get(row.quantity, row.quantity)
+
+
+def source_name(row: Comparison) -> str:
+    """Return what people call that which a row is predicted from."""
+    return _NAMES.get(row.source, row.source)
 
 
 def comparisons(check: CheckMeasurement, predictions: Sequence[Prediction] | None = None) -> Iterator[Comparison]:
@@ -149,11 +162,9 @@ def interleaved(
     )
 
 
-def earlier(check: CheckMeasurement, record: Record) -> Prediction:
+def earlier(check: CheckMeasurement, record: Record[LayersMeasurement]) -> Prediction:
     """Predict from an ok record of `profile=layers` of the same cell, at the speed that the machine has now."""
-    if record.samples is None or record.memory is None:
-        raise ValueError(f"{record.file_name} has no numbers")
-    samples, counts = record.samples, record.memory.kinds
+    samples, counts = record.measured.samples, record.measured.memory.kinds
     speed = _calibration_s(check.chain) / _calibration_s(samples)
     predicted = predicted_iterations(samples, check.stages, check.num_microbatches)
     seconds = estimates(predicted, speed)
@@ -213,47 +224,3 @@ def _ranks(samples: Samples, start: int, stop: int) -> Samples:
         for part in samples.parts
     ]
     return Samples(warmup=samples.warmup, parts=parts, calibration_s=samples.calibration_s[start:stop])
-
-
-class PredictedQuantity(StrEnum):
-    """What is predicted of a step: seconds, and for the last one bytes."""
-
-    total = "total"
-    forward = "forward"
-    backward = "backward"
-    update = "update"
-    peak_memory = "peak memory"
-
-
-class PredictionSource(StrEnum):
-    """Where the numbers that a prediction adds up come from: the same process in turn with the step, or before."""
-
-    interleaved = "interleaved"
-    earlier_record = "earlier record"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionRow:
-    """One quantity of one step. Seconds or bytes; intervals are relative half-widths of 95 %, None where unknown.
-
-    `record`: file name of the record that holds the measured step. `error_half_width` is in the unit of the error;
-    where both were measured in turn it is narrower than the two intervals together.
-    """
-
-    tp: int
-    mbs: int
-    pp: int
-    num_microbatches: int
-    quantity: PredictedQuantity
-    predicted: float
-    predicted_half_width: float | None
-    measured: float
-    measured_half_width: float | None
-    error_half_width: float | None
-    source: PredictionSource
-    record: str
-
-    @property
-    def relative_error(self) -> float:
-        """How much more is predicted than was measured: (predicted - measured) / measured."""
-        return (self.predicted - self.measured) / self.measured

@@ -1,11 +1,12 @@
-"""What `profile=check` puts into a record: the full model beside the chain, and what was predicted of it.
+"""What `profile=check` measures: the full model beside the chain, and what was predicted of it.
 
 Legend: T ranks, N steps, warm-up first; S pipeline stages.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
-from sailor_exp.profiles.layers.measurement import Samples
+from sailor_exp.profiles.layers.measurement import ChainShare, Samples
 from sailor_exp.records.base import Count, Frozen, NonNegative, Positive
 
 Quantity = Literal["total", "forward", "backward", "update"]
@@ -27,6 +28,14 @@ class FullSamples(Frozen):
     exchange_s: list[list[NonNegative]]
     update_s: list[list[NonNegative]]
     total_s: list[list[NonNegative]]
+
+
+class CheckShare(Frozen):
+    """What one rank measured: steps of the chain and of the full model in turn, in samples of shape (1, N)."""
+
+    chain: ChainShare
+    full: FullSamples
+    peak_bytes: Count
 
 
 class Estimate(Frozen):
@@ -66,13 +75,14 @@ class Prediction(Frozen):
 class CheckMeasurement(Frozen):
     """Real training steps of the full model, and predictions of them.
 
-    `stages`: kinds of the parts on each stage, shape (S,) lists. `chain`: raw samples of the chain. `kinds`: bytes of
+    `layers` maps each layer id of the model to a kind of part. `stages`: kinds of the parts on each stage, shape (S,)
+    lists. `chain`: raw samples of the chain. `kinds`: bytes of
     one rank for each kind of part, under the names of PartMemory. `measured`: forward and backward are those of all
     stages together, the update that of the slowest. `peak_bytes`: highest of each rank, with the full model alone.
     `relative_half_width`: of the interval of the calibrated round, a step of the chain and one of the full model.
     """
 
-    profile: Literal["check"] = "check"
+    layers: dict[str, str]
     stages: list[list[str]]
     num_microbatches: Count
     chain: Samples
@@ -86,3 +96,10 @@ class CheckMeasurement(Frozen):
     kinds: dict[str, dict[str, Count]]
     peak_bytes: list[Count]
     predictions: list[Prediction]
+
+
+def joined_full(shares: Sequence[FullSamples]) -> FullSamples:
+    """Put the samples of all ranks together, by rising rank: shape (1, N) of each to (T, N)."""
+    return FullSamples(
+        **{times: [rank for share in shares for rank in getattr(share, times)] for times in FullSamples.model_fields}
+    )

@@ -31,6 +31,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sailor_exp.config.architecture import kinds_by_layer_id
+from sailor_exp.config.parameter_bytes import GRADIENT_BYTES, lasting_bytes_per_parameter
 from sailor_exp.config.schema import ModelConfig, Optimizer, Precision
 from sailor_exp.config.stages import stage_layer_ids
 from sailor_exp.profiles.layers.costs import StepCost
@@ -138,30 +139,6 @@ def _schedule(pp: int, num_microbatches: int) -> list[tuple[int, bool, int]]:
     return [(stage, forward, microbatch) for _, stage, forward, microbatch in sorted(ticks)]
 
 
-_STATES_BYTES = {Optimizer.adam: 8, Optimizer.sgd: 0}
-
-_PARAMETER_BYTES = {Precision.fp32: 4, Precision.bf16: 2}
-
-_MASTER_BYTES = {Precision.fp32: 0, Precision.bf16: 4}
-
-_LASTING_GRADIENT_BYTES = {Precision.fp32: 0, Precision.bf16: 4}
-
-_GRADIENT_BYTES = 4
-
-
-def lasting_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
-    """Bytes that a parameter holds between steps: itself, master copy, fp32 gradient in bf16, Adam's two moments.
-
-    In fp32 DeepSpeed drops the gradients after a step; SGD is without momentum.
-    """
-    return (
-        _PARAMETER_BYTES[precision]
-        + _MASTER_BYTES[precision]
-        + _LASTING_GRADIENT_BYTES[precision]
-        + _STATES_BYTES[optimizer]
-    )
-
-
 def peak_bytes(
     stages: Sequence[Sequence[str]],
     kinds: Mapping[str, KindBytes],
@@ -239,4 +216,4 @@ def _moments(parts: Sequence[KindBytes], stay: _Residence, *, dropped_gradients:
         before += stay.logits_before if last else stay.logits_after + part.act_output_bytes
         yield there + before + sum(kept[: index + 1]) + part.peak_backward_bytes
         yield sum(gradients) + stay.logits_after + part.peak_update_bytes
-    yield sum(gradients) + stay.logits_after + _GRADIENT_BYTES * sum(part.params_floats for part in parts)
+    yield sum(gradients) + stay.logits_after + GRADIENT_BYTES * sum(part.params_floats for part in parts)

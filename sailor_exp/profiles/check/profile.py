@@ -1,12 +1,12 @@
-"""Results of `profile=check`: what the parts predict of a real training step, and what that takes."""
+"""`profile=check`: what the parts predict of a real training step, and what that step takes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sailor_exp.config.architecture import kinds_by_layer_id
 from sailor_exp.config.schema import Cell, sampling_target
-from sailor_exp.config.stages import too_few_layers
+from sailor_exp.config.stages import beyond_one_machine, too_few_layers
 from sailor_exp.instruments.sampling import StepTimes, StoppingRule
 from sailor_exp.profiles.check.comparison import (
     PEAK,
@@ -20,102 +20,124 @@ from sailor_exp.profiles.check.comparison import (
     measured_iterations,
     predicted_iterations,
 )
-from sailor_exp.profiles.check.measurement import CheckMeasurement, FullSamples, Prediction
-from sailor_exp.profiles.check.payload import CheckSeconds
+from sailor_exp.profiles.check.measurement import CheckMeasurement, CheckShare, FullSamples, Prediction, joined_full
 from sailor_exp.profiles.check.prediction import peak_bytes, stage_kinds
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.costs import counting, step_seconds
-from sailor_exp.profiles.layers.summary import memory_of, samples_of
-from sailor_exp.profiles.profile import Profile
-from sailor_exp.records import files as record_files
+from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples, joined_samples, largest_memory
+from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.records.files import read_all
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Outcome, Record
+from sailor_exp.records.selection import belongs, select
 from sailor_exp.stats import slowest_rank
 from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
 
-_FULL = tuple(FullSamples.model_fields)
 
-_KEYS = ("method", "model", "tp", "mbs", "precision", "optimizer", "attention")
-
-
-class CheckProfile(Profile):
+class CheckProfile(Profile[CheckShare, CheckMeasurement]):
     """Predictions from the chain that ran in turn with the full model, and from the cell's record of layers."""
 
     name = "check"
+    method = 2
+    schema = CheckMeasurement
     keys = ("pp", "tp", "mbs", "num_microbatches")
-    columns = ("pp", "tp", "mbs", "num_microbatches", "predicted from", "of a step", "predicted", "measured", "error")
+    columns = (
+        *map(Column, keys),
+        Column("predicted from", "left"),
+        Column("of a step", "left"),
+        *map(Column, ("predicted", "measured", "error")),
+    )
     legend = (
         "A training step of the full model: trimmed means, ± half-width of the 95 % interval of batch medians; the\n"
         "error is predicted / measured - 1. Interleaved: from steps of the chain, in turn with the full model's.\n"
         "Earlier: from the record of profile=layers, at the calibration kernel's speed now. Peak: of the largest rank."
     )
+    tidy_columns: ClassVar[Mapping[str, type]] = {
+        "predicted_from": str,
+        "quantity": str,
+        "unit": str,
+        "value": float,
+        "relative_half_width": float,
+        "predicted": float,
+        "predicted_half_width": float,
+        "error": float,
+        "error_half_width": float,
+        "count": int,
+        "converged": bool,
+    }
 
     def infeasibility(self, cell: Cell) -> str | None:
-        ranks, gpus = cell.pp * cell.tp, cell.vm.gpus
-        if ranks > gpus:
-            return f"pp={cell.pp} tp={cell.tp} takes {ranks} GPUs; vm={gpus} has {gpus}"
         if too_few_layers(cell.model, cell.pp):
-            return f"{cell.model.num_layers} layers leave one of pp={cell.pp} stages empty"
-        return None
+            too_few = f"{cell.model.num_layers} layers leave one of pp={cell.pp} stages empty"
+        else:
+            too_few = None
+        return beyond_one_machine(cell.pp, cell.tp, cell.vm.gpus) or too_few
 
-    def content(self, cell: Cell, ranks: Sequence[CheckSeconds]) -> dict[str, Any]:
-        measured = _measurement(cell, ranks)
-        made = (each for _, each in record_files.read_all(Path(cell.profile_dir), "layers"))
-        before = earlier_record(identity_of(cell), made)
+    def measurement(self, cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
+        measured = _measurement(cell, shares)
+        layers = (record for _, record in read_all(Path(cell.profile_dir), "layers", LayersMeasurement))
+        before = earlier_record(identity_of(cell), layers)
         predictions = [_interleaved(cell, measured), *([earlier(measured, before)] if before else [])]
-        return {
-            "layers": kinds_by_layer_id(cell.model),
-            "measurement": measured.model_copy(update={"predictions": predictions}),
-        }
+        return measured.model_copy(update={"predictions": predictions})
 
-    def relative_half_width(self, record: Record) -> float | None:
-        return check_of(record).relative_half_width
+    def relative_half_width(self, measured: CheckMeasurement) -> float | None:
+        return measured.relative_half_width
 
-    def one_line(self, record: Record) -> str:
-        check = check_of(record)
-        step = f"step {readable_seconds(check.measured['total'].value_s)}"
-        errors = [f"{each.source} {_error(each)}" for each in comparisons(check) if each.quantity == "total"]
+    def one_line(self, measured: CheckMeasurement) -> str:
+        step = f"step {readable_seconds(measured.measured['total'].value_s)}"
+        errors = [f"{row.source} {_error(row)}" for row in comparisons(measured) if row.quantity == "total"]
         return ", predicted ".join([step, *errors])
 
-    def rows(self, record: Record) -> Iterator[list[str]]:
+    def rows(self, record: Record[CheckMeasurement]) -> Iterator[list[str]]:
         head = [str(value) for value in record.identity.cell_keys.values()]
         source = None
-        for row in comparisons(check_of(record)):
+        for row in comparisons(record.measured):
             first = row.source != source
             yield [*head, row.source if first else "", row.quantity, _predicted(row), _measured(row), _error(row)]
             head, source = [""] * len(head), row.source
 
+    def tidy(self, measured: CheckMeasurement) -> Iterator[Mapping[str, Any]]:
+        """A row for each prediction and quantity: `value` is what was measured; `count` the steps."""
+        for row in comparisons(measured):
+            yield {
+                "predicted_from": row.source,
+                "quantity": row.quantity,
+                "unit": "bytes" if row.quantity == PEAK else "s",
+                "value": row.measured,
+                "relative_half_width": row.measured_half_width,
+                "predicted": row.predicted,
+                "predicted_half_width": row.predicted_half_width,
+                "error": row.error,
+                "error_half_width": row.error_half_width,
+                "count": measured.steps,
+                "converged": measured.converged,
+            }
 
-def check_of(record: Record) -> CheckMeasurement:
-    """Return what an ok record of this profile measured. Raises TypeError for another one."""
-    if not isinstance(record.measurement, CheckMeasurement):
-        raise TypeError(f"{record.file_name} is no record of a check")
-    return record.measurement
-
-
-def earlier_record(check: Identity, layers: Iterable[Record]) -> Record | None:
-    """Of records of `profile=layers` the newest ok one of the cell that a check is of, or None."""
-    found = [made for made in layers if _of_one_cell(made, check)]
-    return max(found, key=lambda made: made.provenance.finished_at, default=None)
-
-
-def _of_one_cell(layers: Record, check: Identity) -> bool:
-    of_layers = layers.identity
-    alike = all(getattr(of_layers, key) == getattr(check, key) for key in _KEYS)
-    return layers.outcome is Outcome.ok and alike and _device(of_layers) == _device(check)
-
-
-def _device(identity: Identity) -> dict[str, Any]:
-    return {key: value for key, value in identity.gpu.items() if key != "memory_gb"}
+    def advised_axes(self, vm: int) -> str:
+        return f"vm={vm} tp={','.join(str(tp) for tp in powers_up_to(vm))} mbs=1"
 
 
-def _measurement(cell: Cell, ranks: Sequence[CheckSeconds]) -> CheckMeasurement:
-    """Everything but the predictions."""
-    chain = samples_of(cell, [rank.chain for rank in ranks])
-    full = FullSamples(**{times: [getattr(rank.full, times) for rank in ranks] for times in _FULL})
-    rule = _rule(cell, ranks)
+def earlier_record(check: Identity, layers: Iterable[Record[LayersMeasurement]]) -> Record[LayersMeasurement] | None:
+    """Return of ok records of `profile=layers` the one that counts of the cell that a check is of, or None."""
+    of_the_cell = (
+        record
+        for record in layers
+        if record.outcome is Outcome.ok
+        and (record.identity.tp, record.identity.mbs) == (check.tp, check.mbs)
+        and belongs(record.identity, check)
+    )
+    return next(iter(select(of_the_cell).counting), None)
+
+
+def _measurement(cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
+    """Return everything but the predictions."""
+    chain = joined_samples([share.chain.samples for share in shares])
+    full = joined_full([share.full for share in shares])
+    rule = _rule(cell, chain, full)
     stages = stage_kinds(cell.model, cell.pp)
+    kinds = largest_memory([share.chain.memory for share in shares]).kinds
     return CheckMeasurement(
+        layers=kinds_by_layer_id(cell.model),
         stages=stages,
         num_microbatches=cell.num_microbatches,
         chain=chain,
@@ -126,18 +148,17 @@ def _measurement(cell: Cell, ranks: Sequence[CheckSeconds]) -> CheckMeasurement:
         relative_half_width=rule.half_width(),
         measured=estimates(measured_iterations(full, len(stages))[chain.warmup :]),
         exchange=estimate(slowest_rank(counting(chain, full.exchange_s))),
-        kinds={kind: counts.model_dump() for kind, counts in memory_of([rank.chain for rank in ranks]).kinds.items()},
-        peak_bytes=[rank.peak_bytes for rank in ranks],
+        kinds={kind: counts.model_dump() for kind, counts in kinds.items()},
+        peak_bytes=[share.peak_bytes for share in shares],
         predictions=[],
     )
 
 
-def _rule(cell: Cell, ranks: Sequence[CheckSeconds]) -> StoppingRule:
+def _rule(cell: Cell, chain: Samples, full: FullSamples) -> StoppingRule:
     """Return the rule that the ranks stopped by, with the steps that it has seen."""
-    chain = samples_of(cell, [rank.chain for rank in ranks])
     rounds_s = [
-        [sum(step) for step in zip(chain_s, rank.full.total_s, rank.full.exchange_s, strict=True)]
-        for chain_s, rank in zip(step_seconds(chain), ranks, strict=True)
+        [sum(step) for step in zip(chain_s, total_s, exchange_s, strict=True)]
+        for chain_s, total_s, exchange_s in zip(step_seconds(chain), full.total_s, full.exchange_s, strict=True)
     ]
     rule = StoppingRule(cell.sampling, sampling_target(cell))
     calibration_s = slowest_rank(counting(chain, chain.calibration_s))

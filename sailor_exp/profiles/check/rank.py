@@ -15,9 +15,8 @@ from sailor_exp.instruments.footprint import footprint
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import allocated_bytes, forget_the_past, peak_meter
 from sailor_exp.instruments.sampling import StepTimes, StoppingRule, Throttled, Voice, no_garbage_collection, sample
-from sailor_exp.profiles.check.payload import CheckSeconds, FullSeconds
+from sailor_exp.profiles.check.measurement import CheckShare, FullSamples
 from sailor_exp.profiles.layers.rank import OBSERVED_STEP, ChainSteps
-from sailor_exp.records.provenance import DeviceFacts
 from sailor_exp.training.chain import Chain
 from sailor_exp.training.parts import Batch, batch_of
 from sailor_exp.training.whole_model import Entering, Phase, Training, training_of
@@ -34,7 +33,7 @@ class CheckRank:
         self._calibration = Calibration(cell.gpu.device, device)
         self._agreement = RankAgreement(device)
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> CheckSeconds:
+    def measure(self, cell: Cell) -> CheckShare:
         """Run steps of both in turn until the stopping rule has enough."""
         self._voice.progress("building the full model")
         forget_the_past(self._device)
@@ -46,9 +45,7 @@ class CheckRank:
         self._voice.progress("warm-up")
         with no_garbage_collection():
             sample(_Rounds(chain, full, self._agreement), self._agreement, rule, Throttled(self._voice).progress)
-        return CheckSeconds(
-            chain=chain.measurement(device), full=full.seconds, peak_bytes=full.peak_bytes(), device=device
-        )
+        return CheckShare(chain=chain.share(cell.sampling.warmup), full=full.samples(), peak_bytes=full.peak_bytes())
 
 
 class _Rounds:
@@ -88,7 +85,7 @@ class _FullSteps:
         self._voice = voice
         self._device = device
         self._peak_bytes: int | None = None
-        self.seconds = FullSeconds(forward_s=[], backward_s=[], exchange_s=[], update_s=[], total_s=[])
+        self._seconds: dict[str, list[float]] = {times: [] for times in FullSamples.model_fields}
 
     def run(self, number: int) -> float:
         """Run step `number`; returns its seconds. The second one is also watched for memory, and does not count."""
@@ -106,8 +103,12 @@ class _FullSteps:
         self._clock.wait()
         return self._keep(start, marks)
 
+    def samples(self) -> FullSamples:
+        """Return the seconds of all steps, shape (1, N)."""
+        return FullSamples(**{times: [seconds] for times, seconds in self._seconds.items()})
+
     def peak_bytes(self) -> int:
-        """Highest bytes of the step that was watched, as if the chain were not there."""
+        """Return the highest bytes of the step that was watched, as if the chain were not there."""
         if self._peak_bytes is None:
             raise RuntimeError("no step was watched for memory")
         return self._peak_bytes
@@ -136,11 +137,15 @@ class _FullSteps:
         for (phase, began), (_, ended) in itertools.pairwise(marks):
             took_s[phase] += self._clock.seconds(Interval(began, ended))
         whole_s = self._clock.seconds(Interval(start, marks[-1][1]))
-        self.seconds.forward_s.append(took_s[Phase.forward])
-        self.seconds.backward_s.append(took_s[Phase.backward])
-        self.seconds.exchange_s.append(took_s[Phase.reduce])
-        self.seconds.update_s.append(took_s[Phase.update])
-        self.seconds.total_s.append(max(0.0, whole_s - took_s[Phase.reduce]))
+        step = {
+            "forward_s": took_s[Phase.forward],
+            "backward_s": took_s[Phase.backward],
+            "exchange_s": took_s[Phase.reduce],
+            "update_s": took_s[Phase.update],
+            "total_s": max(0.0, whole_s - took_s[Phase.reduce]),
+        }
+        for times, seconds in step.items():
+            self._seconds[times].append(seconds)
         return whole_s
 
 

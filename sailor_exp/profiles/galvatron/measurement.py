@@ -1,7 +1,5 @@
 """What `profile=galvatron` puts into a record."""
 
-from typing import Literal
-
 from sailor_exp.records.base import Count, Frozen
 
 
@@ -17,8 +15,11 @@ class StageMemory(Frozen):
     activation_peak_bytes: Count
 
 
+StageShare = dict[str, StageMemory]
+"""What one rank sends of its stage, by the model's number of layers."""
+
+
 class StagesMeasurement(Frozen):
     """Models of a few transformer layers at one sample: by their number of layers, one entry a rank."""
 
-    profile: Literal["galvatron"] = "galvatron"
     by_num_layers: dict[str, list[StageMemory]]

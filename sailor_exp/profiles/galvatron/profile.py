@@ -1,78 +1,115 @@
-"""Results of `profile=galvatron`: memory of small models on each stage, and Galvatron's extra file.
+"""`profile=galvatron`: memory of small models on each stage, and Galvatron's extra file.
 
 Format: eth-easl/sailor at cf2c8e3, `memory_profile.json` before its exporter adds to it, made in the way of
 PKU-DAIR/Hetu-Galvatron, galvatron/core/profiler.py: of the first and the last rank
 {"{pp}_{tp}_{dp}": {"layernum[n]_bsz1_rank{r}_{ms|act|act_peak}": MiB}}.
-`ms` is model states. sailor_exp/export/galvatron_memory.py reads it.
+`ms` is model states. `sailor_exp/exporters/galvatron/memory.py` reads it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
 
 from sailor_exp.config.schema import Cell
+from sailor_exp.config.stages import beyond_one_machine
+from sailor_exp.files.json_file import Number, checked, objects_in, read_object
 from sailor_exp.profiles.extra_file import bring_up_to_date
-from sailor_exp.profiles.galvatron.measurement import StageMemory, StagesMeasurement
-from sailor_exp.profiles.galvatron.payload import StageBytes
-from sailor_exp.profiles.profile import Profile
+from sailor_exp.profiles.galvatron.measurement import StageMemory, StageShare, StagesMeasurement
+from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Record
 from sailor_exp.units import MIB, readable_bytes
 
 FILE = "memory_profile.json"
+_FIGURE = "layernum"
 
 
-class GalvatronProfile(Profile):
+class GalvatronProfile(Profile[StageShare, StagesMeasurement]):
     """One sample: Galvatron multiplies by the microbatch itself. A strategy without numbers is absent from the file."""
 
     name = "galvatron"
+    method = 2
+    schema = StagesMeasurement
     keys = ("pp", "tp")
-    columns = ("pp", "tp", "layers", "rank", "model states", "activations", "peak above states")
+    columns = tuple(map(Column, ("pp", "tp", "layers", "rank", "model states", "activations", "peak above states")))
     legend = (
         "Bytes of one rank that trains models of so many layers at one sample: parameters, gradients and optimizer\n"
         "states after the backward; what the forward left; the highest of forward and backward above the states."
     )
+    tidy_columns: ClassVar[Mapping[str, type]] = {
+        "num_layers": int,
+        "rank": int,
+        "quantity": str,
+        "value": float,
+        "unit": str,
+    }
 
     def infeasibility(self, cell: Cell) -> str | None:
-        ranks, gpus = cell.pp * cell.tp, cell.vm.gpus
-        if ranks <= gpus:
-            return None
-        return f"pp={cell.pp} tp={cell.tp} takes {ranks} GPUs; vm={gpus} has {gpus}"
+        return beyond_one_machine(cell.pp, cell.tp, cell.vm.gpus)
 
-    def content(self, cell: Cell, ranks: Sequence[StageBytes]) -> dict[str, Any]:  # noqa: ARG002
-        by_num_layers = {
-            str(num_layers): [StageMemory(**rank.counts[num_layers]) for rank in ranks]
-            for num_layers in ranks[0].counts
-        }
-        return {"measurement": StagesMeasurement(by_num_layers=by_num_layers)}
+    def measurement(self, cell: Cell, shares: Sequence[StageShare]) -> StagesMeasurement:  # noqa: ARG002
+        return StagesMeasurement(
+            by_num_layers={num_layers: [share[num_layers] for share in shares] for num_layers in shares[0]}
+        )
 
-    def written(self, record: Record, profile_dir: Path) -> None:
-        bring_up_to_date(lambda _: FILE, record, profile_dir, file_content)
+    def written(self, record: Record[StagesMeasurement], profile_dir: Path) -> None:
+        bring_up_to_date(_file_name, record.identity, profile_dir, StagesMeasurement, file_content)
 
-    def one_line(self, record: Record) -> str:
-        num_layers, ranks = max(_of(record).by_num_layers.items(), key=lambda item: int(item[0]))
+    def one_line(self, measured: StagesMeasurement) -> str:
+        num_layers, ranks = max(measured.by_num_layers.items(), key=lambda item: int(item[0]))
         ends = " and ".join(readable_bytes(ranks[rank].model_states_bytes) for rank in _end_ranks(ranks))
         return f"{num_layers} layers: model states {ends}"
 
-    def rows(self, record: Record) -> Iterator[list[str]]:
+    def rows(self, record: Record[StagesMeasurement]) -> Iterator[list[str]]:
         head = [str(record.identity.pp), str(record.identity.tp)]
-        for num_layers, ranks in _of(record).by_num_layers.items():
+        for num_layers, ranks in record.measured.by_num_layers.items():
             for rank in _end_ranks(ranks):
-                figures = ranks[rank]
-                counts = (figures.model_states_bytes, figures.activation_bytes, figures.activation_peak_bytes)
-                yield [*head, num_layers, str(rank), *map(readable_bytes, counts)]
+                yield [*head, num_layers, str(rank), *map(readable_bytes, ranks[rank].model_dump().values())]
                 head = ["", ""]
 
+    def tidy(self, measured: StagesMeasurement) -> Iterator[Mapping[str, Any]]:
+        for num_layers, ranks in measured.by_num_layers.items():
+            for rank, figures in enumerate(ranks):
+                for name, count in figures.model_dump().items():
+                    quantity = name.removesuffix("_bytes").replace("_", " ")
+                    figure = {"quantity": quantity, "value": count, "unit": "bytes"}
+                    yield {"num_layers": int(num_layers), "rank": rank, **figure}
 
-def file_content(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Return {strategy: {key: MiB}} of the records with numbers, by rising pp and tp."""
-    cells = {(made.identity.pp or 0, made.identity.tp or 0): made for made in records if made.measurement is not None}
-    return {f"{pp}_{tp}_1": dict(_figures(_of(made))) for (pp, tp), made in sorted(cells.items())}
+    def advised_axes(self, vm: int) -> str:
+        """Galvatron reads two stages at least."""
+        powers = ",".join(str(count) for count in powers_up_to(vm))
+        return f"vm={max(vm, 2)} pp={powers if vm > 1 else '1,2'} tp={powers}"
+
+
+def _file_name(identity: Identity) -> str:  # noqa: ARG001
+    return FILE
+
+
+def file_content(records: Sequence[Record[StagesMeasurement]]) -> dict[str, dict[str, float]]:
+    """Return {strategy: {key: MiB}} of ok records, by rising pp and tp."""
+    cells = {(record.identity.pp or 0, record.identity.tp or 0): record.measured for record in records}
+    return {f"{pp}_{tp}_1": dict(_figures(measured)) for (pp, tp), measured in sorted(cells.items())}
+
+
+def read_file(path: Path) -> dict[str, dict[str, float]]:
+    """Read {strategy: {key: MiB}} from Galvatron's extra file; of anything else in it nothing.
+
+    Raises FileNotFoundError, and DamagedFileError for a file of another shape.
+    """
+    content = read_object(path)
+    strategies = {name: objects_in(path, content, name) for name in content}
+    return {
+        name: checked(path, {key: figure for key, figure in figures.items() if key.startswith(_FIGURE)}, _MIB, name)
+        for name, figures in strategies.items()
+    }
 
 
 def _figures(measured: StagesMeasurement) -> Iterator[tuple[str, float]]:
     for num_layers, ranks in measured.by_num_layers.items():
         for rank in _end_ranks(ranks):
-            stem, figures = f"layernum[{num_layers}]_bsz1_rank{rank}", ranks[rank]
+            stem, figures = f"{_FIGURE}[{num_layers}]_bsz1_rank{rank}", ranks[rank]
             yield f"{stem}_ms", figures.model_states_bytes / MIB
             yield f"{stem}_act", figures.activation_bytes / MIB
             yield f"{stem}_act_peak", figures.activation_peak_bytes / MIB
@@ -83,10 +120,6 @@ def _end_ranks(ranks: Sequence[StageMemory]) -> list[int]:
     return sorted({0, len(ranks) - 1})
 
 
-def _of(record: Record) -> StagesMeasurement:
-    if not isinstance(record.measurement, StagesMeasurement):
-        raise TypeError(f"{record.file_name} is no record of stages")
-    return record.measurement
-
+_MIB: TypeAdapter[dict[str, float]] = TypeAdapter(dict[str, Number])
 
 PROFILE = GalvatronProfile()

@@ -11,8 +11,7 @@ from sailor_exp.instruments.footprint import footprint
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import allocated_bytes, forget_the_past, peak_meter
 from sailor_exp.instruments.sampling import Voice
-from sailor_exp.profiles.galvatron.payload import StageBytes
-from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.profiles.galvatron.measurement import StageMemory, StageShare
 from sailor_exp.training.parts import Batch, batch_of
 from sailor_exp.training.whole_model import Phase, Training, training_of
 
@@ -26,14 +25,11 @@ class GalvatronRank:
         self._device = device
         self._voice = voice
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> StageBytes:
+    def measure(self, cell: Cell) -> StageShare:
         """Measure this rank's stage of each model."""
-        return StageBytes(
-            counts={num_layers: self._counts(cell, num_layers) for num_layers in profiled_num_layers(cell.pp)},
-            device=device,
-        )
+        return {str(num_layers): self._stage(cell, num_layers) for num_layers in profiled_num_layers(cell.pp)}
 
-    def _counts(self, cell: Cell, num_layers: int) -> dict[str, int]:
+    def _stage(self, cell: Cell, num_layers: int) -> StageMemory:
         name = f"{num_layers} layers"
         self._voice.progress(f"building {name}")
         small = replace(cell, model=replace(cell.model, num_layers=num_layers))
@@ -45,14 +41,14 @@ class GalvatronRank:
             training.step(batch, self._voice.entering)
         self._voice.progress(f"watching memory of {name}")
         with without_limit():
-            counts = observed(training, batch, self._device, self._voice.entering)
+            memory = observed(training, batch, self._device, self._voice.entering)
         training.release()
-        return counts
+        return memory
 
 
 def observed(
     training: Training, batch: Sequence[Batch], device: torch.device, heard: Callable[[str], None]
-) -> dict[str, int]:
+) -> StageMemory:
     """Return the figures of one step, by Galvatron's own moments; `heard` is told its phases.
 
     Source: PKU-DAIR/Hetu-Galvatron at 229a14d, galvatron/core/profiler.py, `post_profile_memory`: model states are
@@ -79,11 +75,11 @@ def observed(
     model_states = phases[Phase.reduce].began
     names = list(phases)
     highest = max(phases[name].highest for name in names[: names.index(Phase.reduce)])
-    return {
-        "model_states_bytes": model_states,
-        "activation_bytes": phases[Phase.forward].ended - phases[_BEFORE].began,
-        "activation_peak_bytes": highest - model_states,
-    }
+    return StageMemory(
+        model_states_bytes=model_states,
+        activation_bytes=phases[Phase.forward].ended - phases[_BEFORE].began,
+        activation_peak_bytes=highest - model_states,
+    )
 
 
 RANK = GalvatronRank

@@ -1,7 +1,9 @@
-"""Raw times of a cell, and what is derived from one series of them.
+"""What `profile=layers` measures: what a rank sends, and what a record holds.
 
 Legend: T ranks, N steps, warm-up first.
 """
+
+from collections.abc import Sequence
 
 from sailor_exp.records.base import Count, Frozen, NonNegative
 
@@ -91,14 +93,77 @@ class PartMemory(Frozen):
 
 
 class Memory(Frozen):
-    """Memory of a rank that holds the chain of parts; the largest of the ranks.
+    """Memory of a rank that holds the chain of parts. In a record: the largest of the ranks.
 
-    `peak_bytes`: parameters, gradients, optimizer states and activations at the highest moment of a step.
-    `reserved_bytes` and `device_used_bytes` are the allocator's and the device's own figures, None where there is
-    none to ask.
+    `kinds`: of parts of one kind the largest. `peak_bytes`: parameters, gradients, optimizer states and activations at
+    the highest moment of a step. `reserved_bytes` and `device_used_bytes` are the allocator's and the device's own
+    figures, None where there is none to ask.
     """
 
     kinds: dict[str, PartMemory]
     peak_bytes: Count
     reserved_bytes: Count | None
     device_used_bytes: Count | None
+
+
+class ChainShare(Frozen):
+    """What one rank measured of a chain: its samples, of shape (1, N), and its memory."""
+
+    samples: Samples
+    memory: Memory
+
+
+class LayersMeasurement(Frozen):
+    """What a record of the profile holds. `layers` maps each layer id of the model to a kind of part."""
+
+    layers: dict[str, str]
+    statistics: Statistics
+    memory: Memory
+    samples: Samples
+
+
+def joined_samples(shares: Sequence[Samples]) -> Samples:
+    """Put the samples of all ranks together, by rising rank: shape (1, N) of each to (T, N)."""
+    first = shares[0]
+    return Samples(
+        warmup=first.warmup,
+        parts=[_joined_part([share.parts[place] for share in shares]) for place in range(len(first.parts))],
+        calibration_s=[rank for share in shares for rank in share.calibration_s],
+    )
+
+
+def largest_memory(memories: Sequence[Memory]) -> Memory:
+    """Return the largest of the ranks, figure by figure."""
+    kinds = memories[0].kinds
+    return Memory(
+        kinds={kind: largest_part([memory.kinds[kind] for memory in memories]) for kind in kinds},
+        peak_bytes=max(memory.peak_bytes for memory in memories),
+        reserved_bytes=_largest([memory.reserved_bytes for memory in memories]),
+        device_used_bytes=_largest([memory.device_used_bytes for memory in memories]),
+    )
+
+
+def largest_part(parts: Sequence[PartMemory]) -> PartMemory:
+    """Return the largest of some parts, figure by figure."""
+    return PartMemory(**{name: max(getattr(part, name) for part in parts) for name in PartMemory.model_fields})
+
+
+def _joined_part(shares: Sequence[PartSamples]) -> PartSamples:
+    def ranks(times: str) -> list[list[float]]:
+        return [rank for share in shares for rank in getattr(share, times)]
+
+    told = all(share.accumulate_s is not None for share in shares)
+    return PartSamples(
+        part=shares[0].part,
+        kind=shares[0].kind,
+        forward_s=ranks("forward_s"),
+        backward_s=ranks("backward_s"),
+        update_s=ranks("update_s"),
+        overhead_s=ranks("overhead_s"),
+        accumulate_s=ranks("accumulate_s") if told else None,
+    )
+
+
+def _largest(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return max(known) if known else None

@@ -1,72 +1,20 @@
-"""The numbers of one cell by layer id, as the published files have them."""
+"""The numbers of one cell by layer id, as the published files have them.
 
-from collections.abc import Mapping
+Format: eth-easl/sailor at cf2c8e3. A time is `[forward, backward, update]` in seconds of one rank and one whole
+microbatch; memory is that of one rank, in elements and bytes.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from sailor_exp.errors import DamagedFileError
-from sailor_exp.files import json_file
+from pydantic import PlainValidator, TypeAdapter
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
-MEMORY_KEYS = (
-    "params_floats",
-    "act_output_floats",
-    "act_input_floats",
-    "act_mem_floats",
-    "params_bytes",
-    "act_output_bytes",
-    "act_input_bytes",
-    "act_mem_bytes",
-)
-
-
-class PhaseTimes(NamedTuple):
-    """Times of one layer on one rank, in seconds, as the files write them."""
-
-    forward_s: float
-    backward_s: float
-    update_s: float
-
-
-LayerTimes = dict[int, PhaseTimes]
-
-LayerMemory = dict[int, dict[str, int]]
-"""By layer id, in numeric order; counts of elements and bytes by MEMORY_KEYS."""
-
-
-def parsed_times(path: Path, content: Mapping[str, Any], place: str) -> LayerTimes:
-    """Return layer times in numeric order. Raises DamagedFileError."""
-    return {
-        layer: _phase_times(path, value, f"{place}, layer {layer}")
-        for layer, value in json_file.by_number(path, content, place).items()
-    }
-
-
-def parsed_memory(path: Path, content: Mapping[str, Any], place: str) -> LayerMemory:
-    """Return layer memory in numeric order. Raises DamagedFileError."""
-    return {
-        layer: _counts(path, value, f"{place}, layer {layer}")
-        for layer, value in json_file.by_number(path, content, place).items()
-    }
-
-
-def _phase_times(path: Path, value: object, place: str) -> PhaseTimes:
-    if not isinstance(value, list) or len(value) != len(PhaseTimes._fields):
-        raise DamagedFileError(path, f"{place} is {value!r:.60}, where [forward, backward, update] is expected")
-    return PhaseTimes(*(json_file.not_negative(path, number, place) for number in value))
-
-
-def _counts(path: Path, value: object, place: str) -> dict[str, int]:
-    content = _object(path, value, place)
-    if missing := [key for key in MEMORY_KEYS if key not in content]:
-        raise DamagedFileError(path, f"{place} has no {', '.join(missing)}")
-    return {key: json_file.count(path, content[key], f"{place}, {key}") for key in MEMORY_KEYS}
-
-
-def _object(path: Path, value: object, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise DamagedFileError(path, f"{place} is {value!r:.60}, where an object is expected")
-    return value
+from sailor_exp.files.json_file import Count, WholeKey, checked, in_order, not_negative
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 
 
 class CellKey(NamedTuple):
@@ -79,9 +27,111 @@ class CellKey(NamedTuple):
         return f"tp={self.tp} mbs={self.mbs}"
 
 
+class PhaseTimes(NamedTuple):
+    """Times of one layer on one rank, in seconds, as the files write them."""
+
+    forward_s: float
+    backward_s: float
+    update_s: float
+
+
+class LayerCounts(TypedDict):
+    """Elements and bytes of one layer on one rank: parameters, what enters, what it hands on, what it keeps."""
+
+    params_floats: Count
+    act_output_floats: Count
+    act_input_floats: Count
+    act_mem_floats: Count
+    params_bytes: Count
+    act_output_bytes: Count
+    act_input_bytes: Count
+    act_mem_bytes: Count
+
+
+MEMORY_KEYS = tuple(LayerCounts.__annotations__)
+LayerTimes = dict[int, PhaseTimes]
+LayerMemory = dict[int, LayerCounts]
+"""By layer id, in numeric order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CellProfile:
     """Numbers of one cell, by layer id."""
 
     times: LayerTimes
     memory: LayerMemory
+
+
+def cell_profile(measured: LayersMeasurement) -> CellProfile:
+    """Return the numbers of every layer id: those of the kind of part that stands for it.
+
+    Raises ValueError for a layer id that is no number, or that no kind with numbers stands for.
+    """
+    times = {
+        kind: PhaseTimes(phases.forward.value_s, phases.backward.value_s, phases.update.value_s)
+        for kind, phases in measured.statistics.kinds.items()
+    }
+    memory = {kind: _counts(counts.model_dump()) for kind, counts in measured.memory.kinds.items()}
+    for layer, kind in measured.layers.items():
+        if not layer.isdigit() or kind not in times.keys() & memory:
+            raise ValueError(f"no numbers stand for layer {layer!r}")
+    layers = sorted((int(layer), kind) for layer, kind in measured.layers.items())
+    return CellProfile(
+        times={layer: times[kind] for layer, kind in layers}, memory={layer: memory[kind] for layer, kind in layers}
+    )
+
+
+def fits_in_memory(key: CellKey, measured: Iterable[CellKey]) -> bool:
+    """Whether a cell was measured that needs at least as much memory: with no larger tp and no smaller microbatch."""
+    return any(other.tp <= key.tp and other.mbs >= key.mbs for other in measured)
+
+
+def times_in(path: Path, content: object, *place: str) -> LayerTimes:
+    """Return the times that stand at a place of a file, in numeric order. Raises DamagedFileError."""
+    return in_order(checked(path, content, _TIMES, *place))
+
+
+def memory_in(path: Path, content: object, *place: str) -> LayerMemory:
+    """Return the memory that stands at a place of a file, in numeric order. Raises DamagedFileError."""
+    return in_order(checked(path, content, _MEMORY, *place))
+
+
+def grid_in(path: Path, content: object, *place: str) -> dict[int, dict[int, LayerTimes]]:
+    """Return {mbs: {tp: times}} from a place of a file, each in numeric order. Raises DamagedFileError."""
+    grid = checked(path, content, _GRID, *place)
+    return in_order(
+        {mbs: in_order({tp: in_order(layers) for tp, layers in cells.items()}) for mbs, cells in grid.items()}
+    )
+
+
+def memory_by_tp_in(path: Path, content: object, *place: str) -> dict[int, LayerMemory]:
+    """Return {tp: memory} from a place of a file, each in numeric order. Raises DamagedFileError."""
+    memory = checked(path, content, _MEMORY_BY_TP, *place)
+    return in_order({tp: in_order(layers) for tp, layers in memory.items()})
+
+
+def memory_tps(path: Path, content: object, *place: str) -> list[int]:
+    """Return the tensor parallel degrees of memory at a place of a file, whatever stands under them.
+
+    Raises DamagedFileError for a key that is no degree.
+    """
+    return sorted([*checked(path, content, _TPS, *place)])
+
+
+def _phase_times(value: object) -> PhaseTimes:
+    if not isinstance(value, list) or len(value) != len(PhaseTimes._fields):
+        said = {"value": f"{value!r:.60}"}
+        raise PydanticCustomError("phase_times", "is {value}, where [forward, backward, update] is expected", said)
+    return PhaseTimes(*(not_negative(number) for number in value))
+
+
+def _counts(counts: Mapping[str, Any]) -> LayerCounts:
+    return LayerCounts(**{key: counts[key] for key in MEMORY_KEYS})  # type: ignore[typeddict-item, no-any-return]
+
+
+_Times = dict[WholeKey, Annotated[PhaseTimes, PlainValidator(_phase_times)]]
+_TIMES: TypeAdapter[dict[int, PhaseTimes]] = TypeAdapter(_Times)
+_GRID: TypeAdapter[dict[int, dict[int, dict[int, PhaseTimes]]]] = TypeAdapter(dict[WholeKey, dict[WholeKey, _Times]])
+_TPS: TypeAdapter[dict[int, Any]] = TypeAdapter(dict[WholeKey, Any])
+_MEMORY: TypeAdapter[dict[int, LayerCounts]] = TypeAdapter(dict[WholeKey, LayerCounts])
+_MEMORY_BY_TP: TypeAdapter[dict[int, dict[int, LayerCounts]]] = TypeAdapter(dict[WholeKey, dict[WholeKey, LayerCounts]])

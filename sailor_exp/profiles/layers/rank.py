@@ -1,5 +1,7 @@
 """The `layers` profile in a rank: forward, backward, update and memory of each part of the chain."""
 
+from dataclasses import dataclass, field
+
 import torch
 
 from sailor_exp.config.schema import Cell, sampling_target
@@ -9,9 +11,8 @@ from sailor_exp.instruments.clock import Clock, Interval, clock_for
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import forget_the_past
 from sailor_exp.instruments.sampling import StepTimes, StoppingRule, Throttled, Voice, no_garbage_collection, sample
-from sailor_exp.profiles.layers.payload import LayersMeasurement, PartBytes, PartSeconds
+from sailor_exp.profiles.layers.measurement import ChainShare, Memory, PartMemory, PartSamples, Samples, largest_part
 from sailor_exp.profiles.layers.rank_observer import MemoryObserver, PartFootprint, StepFootprint
-from sailor_exp.records.provenance import DeviceFacts
 from sailor_exp.training.chain import Chain, StepIntervals
 from sailor_exp.training.parts import Batch, batch_of, parameter_count
 
@@ -30,7 +31,7 @@ class LayersRank:
         self._calibration = Calibration(cell.gpu.device, device)
         self._agreement = RankAgreement(device)
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> LayersMeasurement:
+    def measure(self, cell: Cell) -> ChainShare:
         """Sample one cell until the stopping rule has enough."""
         self._voice.progress("batch")
         forget_the_past(self._device)
@@ -39,7 +40,18 @@ class LayersRank:
         self._voice.progress("warm-up")
         with no_garbage_collection():
             sample(steps, self._agreement, rule, Throttled(self._voice).progress)
-        return steps.measurement(device)
+        return steps.share(cell.sampling.warmup)
+
+
+@dataclass
+class _PartSeconds:
+    """Raw seconds of one part, step by step."""
+
+    forward_s: list[float] = field(default_factory=list)
+    backward_s: list[float] = field(default_factory=list)
+    update_s: list[float] = field(default_factory=list)
+    overhead_s: list[float] = field(default_factory=list)
+    accumulate_s: list[float] = field(default_factory=list)
 
 
 class ChainSteps:
@@ -66,18 +78,7 @@ class ChainSteps:
         self._apart_bytes = apart_bytes + calibration.bytes
         self._footprint: StepFootprint | None = None
         self._calibration_s: list[float] = []
-        self._parts = [
-            PartSeconds(
-                part=name,
-                kind=part.kind,
-                forward_s=[],
-                backward_s=[],
-                update_s=[],
-                overhead_s=[],
-                accumulate_s=[] if chain.accumulates else None,
-            )
-            for name, part in zip(chain.names, chain.parts, strict=True)
-        ]
+        self._seconds = [_PartSeconds() for _ in chain.parts]
         # Copying from the master weights is one pass over all parameters, in memory's own speed.
         counts = [parameter_count(part) for part in chain.parts]
         self._shares = [count / sum(counts) for count in counts]
@@ -95,21 +96,40 @@ class ChainSteps:
         self._calibration_s.append(self._clock.seconds(self._calibrated))
         return StepTimes(step_s=self._keep(intervals), calibration_s=self._calibration_s[-1])
 
-    def measurement(self, device: DeviceFacts) -> LayersMeasurement:
-        """Return everything that the steps gave."""
+    def share(self, warmup: int) -> ChainShare:
+        """Return everything that the steps gave; the first `warmup` of them count in no statistic."""
         if self._footprint is None:
             raise RuntimeError("no step was watched for memory")
-        return LayersMeasurement(
-            parts=self._parts,
-            calibration_s=self._calibration_s,
-            memory=[
-                PartBytes(kind=part.kind, counts=_counts(footprint))
-                for part, footprint in zip(self._chain.parts, self._footprint.parts, strict=True)
-            ],
-            peak_bytes=self._footprint.peak_bytes,
-            reserved_bytes=self._footprint.reserved_bytes,
-            device_used_bytes=self._footprint.device_used_bytes,
-            device=device,
+        return ChainShare(
+            samples=Samples(
+                warmup=warmup,
+                parts=[self._part_samples(place) for place in range(len(self._seconds))],
+                calibration_s=[self._calibration_s],
+            ),
+            memory=self._memory(self._footprint),
+        )
+
+    def _part_samples(self, place: int) -> PartSamples:
+        seconds = self._seconds[place]
+        return PartSamples(
+            part=self._chain.names[place],
+            kind=self._chain.parts[place].kind,
+            forward_s=[seconds.forward_s],
+            backward_s=[seconds.backward_s],
+            update_s=[seconds.update_s],
+            overhead_s=[seconds.overhead_s],
+            accumulate_s=[seconds.accumulate_s] if self._chain.accumulates else None,
+        )
+
+    def _memory(self, footprint: StepFootprint) -> Memory:
+        by_kind: dict[str, list[PartMemory]] = {}
+        for part, of_part in zip(self._chain.parts, footprint.parts, strict=True):
+            by_kind.setdefault(part.kind, []).append(_part_memory(of_part))
+        return Memory(
+            kinds={kind: largest_part(parts) for kind, parts in by_kind.items()},
+            peak_bytes=footprint.peak_bytes,
+            reserved_bytes=footprint.reserved_bytes,
+            device_used_bytes=footprint.device_used_bytes,
         )
 
     def _observed(self) -> StepIntervals:
@@ -125,30 +145,33 @@ class ChainSteps:
         updates_s = [self._clock.seconds(interval) for interval in update.parts]
         copies_s = sum(self._clock.seconds(interval) for interval in update.copies)
         overhead_s = max(0.0, self._clock.seconds(update.whole) - sum(updates_s) - copies_s)
-        for part, times, update_s, share in zip(self._parts, intervals.parts, updates_s, self._shares, strict=True):
-            part.forward_s.append(self._clock.seconds(times.forward))
-            part.backward_s.append(self._clock.seconds(times.backward))
-            part.update_s.append(update_s + share * copies_s)
-            part.overhead_s.append(overhead_s / len(self._parts))
-            if part.accumulate_s is not None and times.accumulate is not None:
-                part.accumulate_s.append(self._clock.seconds(times.accumulate))
-        return sum(part.forward_s[-1] + part.backward_s[-1] for part in self._parts) + self._clock.seconds(update.whole)
+        for seconds, times, update_s, share in zip(
+            self._seconds, intervals.parts, updates_s, self._shares, strict=True
+        ):
+            seconds.forward_s.append(self._clock.seconds(times.forward))
+            seconds.backward_s.append(self._clock.seconds(times.backward))
+            seconds.update_s.append(update_s + share * copies_s)
+            seconds.overhead_s.append(overhead_s / len(self._seconds))
+            if times.accumulate is not None:
+                seconds.accumulate_s.append(self._clock.seconds(times.accumulate))
+        parts_s = sum(seconds.forward_s[-1] + seconds.backward_s[-1] for seconds in self._seconds)
+        return parts_s + self._clock.seconds(update.whole)
 
 
-def _counts(footprint: PartFootprint) -> dict[str, int]:
-    return {
-        "params_floats": footprint.params.floats,
-        "params_bytes": footprint.params.bytes,
-        "act_input_floats": footprint.entered.floats,
-        "act_input_bytes": footprint.entered.bytes,
-        "act_output_floats": footprint.handed_on.floats,
-        "act_output_bytes": footprint.handed_on.bytes,
-        "act_mem_floats": footprint.kept.floats,
-        "act_mem_bytes": footprint.kept.bytes,
-        "peak_forward_bytes": footprint.peak_forward_bytes,
-        "peak_backward_bytes": footprint.peak_backward_bytes,
-        "peak_update_bytes": footprint.peak_update_bytes,
-    }
+def _part_memory(footprint: PartFootprint) -> PartMemory:
+    return PartMemory(
+        params_floats=footprint.params.floats,
+        params_bytes=footprint.params.bytes,
+        act_input_floats=footprint.entered.floats,
+        act_input_bytes=footprint.entered.bytes,
+        act_output_floats=footprint.handed_on.floats,
+        act_output_bytes=footprint.handed_on.bytes,
+        act_mem_floats=footprint.kept.floats,
+        act_mem_bytes=footprint.kept.bytes,
+        peak_forward_bytes=footprint.peak_forward_bytes,
+        peak_backward_bytes=footprint.peak_backward_bytes,
+        peak_update_bytes=footprint.peak_update_bytes,
+    )
 
 
 RANK = LayersRank

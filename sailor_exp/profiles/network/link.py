@@ -18,13 +18,13 @@ def end_towards(address: str) -> LinkEnd:
     )
 
 
-def link_of(ends: Sequence[LinkEnd], environment: Mapping[str, str]) -> Link:
+def link_of(ends: Sequence[LinkEnd], settings: Mapping[str, str]) -> Link:
     """Return the link between machines. Two ends on one machine are a loopback, whatever they call themselves."""
     loopback = any(end.address.startswith("127.") for end in ends) or len({end.host for end in ends}) < len(ends)
     return Link(
         kind="inside" if len(ends) == 1 else "loopback" if loopback else "between",
         ends=list(ends),
-        settings=settings_in(environment),
+        settings=dict(settings),
     )
 
 

@@ -1,10 +1,11 @@
-"""What a link was measured to carry: raw times of transfers and collectives by size, and what follows from them.
+"""What `profile=network` measures: raw times of transfers and collectives by size, and what follows from them.
 
-Nothing here knows how the times were taken. Bandwidths are in units of 1e9 bytes/s.
+Bandwidths are in units of 1e9 bytes/s.
 
 Legend: T ranks of the group, N samples, S bytes.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from sailor_exp.profiles.network.operations import Operation
@@ -84,16 +85,33 @@ class Link(Frozen):
     settings: dict[str, str]
 
 
-class NetworkMeasurement(Frozen):
-    """What the profile `network` measured in one cell."""
+class NetworkShare(Frozen):
+    """What one rank measured of the link that it shares: series of samples of shape (1, N), and its end of the link."""
 
-    profile: Literal["network"] = "network"
+    series: list[Series]
+    end: LinkEnd
+    settings: dict[str, str]
+
+
+class NetworkMeasurement(Frozen):
+    """What a record of the profile `network` holds."""
+
     link: Link
     series: list[Series]
 
     def of(self, operation: Operation) -> Series | None:
         """Return the series of an operation, None where the cell has none."""
         return next((series for series in self.series if series.operation is operation), None)
+
+
+def joined_series(shares: Sequence[Series]) -> Series:
+    """Put the samples of all ranks together, by rising rank: all of them measured the same sizes in the same order."""
+    sizes = [_joined_size(ranks) for ranks in zip(*(share.sizes for share in shares), strict=True)]
+    return Series(operation=shares[0].operation, sizes=sizes, left_out=shares[0].left_out)
+
+
+def _joined_size(shares: Sequence[SizeSamples]) -> SizeSamples:
+    return shares[0].model_copy(update={"seconds": [rank for share in shares for rank in share.seconds]})
 
 
 class Bandwidth(Frozen):

@@ -39,12 +39,12 @@ class Operation(StrEnum):
 
 FLOAT_BYTES = 4
 
-_COLLECTIVES = (Operation.all_reduce, Operation.all_gather, Operation.reduce_scatter)
+COLLECTIVES = (Operation.all_reduce, Operation.all_gather, Operation.reduce_scatter)
 
 
 def operations(cell: Cell) -> tuple[Operation, ...]:
     """Return what the cell's ranks do together: between two machines pairs, in one a ring; and the collectives."""
-    return (Operation.pairs if cell.nodes > 1 else Operation.ring, *_COLLECTIVES)
+    return (Operation.pairs if cell.nodes > 1 else Operation.ring, *COLLECTIVES)
 
 
 def sizes_bytes(cell: Cell) -> list[int]:

@@ -1,43 +1,60 @@
-"""Results of `profile=network`: what a link carries by size, inside a machine or between two."""
+"""`profile=network`: what a link carries by size, inside a machine or between two."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.network.link import link_of
 from sailor_exp.profiles.network.measurement import (
     Bandwidth,
-    LeftOut,
     NetworkMeasurement,
+    NetworkShare,
     Series,
-    SizeSamples,
     bandwidths,
+    joined_series,
 )
-from sailor_exp.profiles.network.operations import FLOAT_BYTES, Operation, operations, sizes_bytes
-from sailor_exp.profiles.network.payload import NetworkRankMeasurement
-from sailor_exp.profiles.profile import Profile
+from sailor_exp.profiles.network.operations import COLLECTIVES, FLOAT_BYTES, sizes_bytes
+from sailor_exp.profiles.profile import Column, Profile, powers_up_to
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
 _MOST_NODES = 2
-
 _LEAST_RANKS = 2
 
 
-class NetworkProfile(Profile):
+class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
     """One group of ranks a cell; `nodes=2` has as many pairs as a machine has ranks."""
 
     name = "network"
+    method = 2
+    schema = NetworkMeasurement
     keys = ("ranks", "nodes")
     about_model = False
-    columns = ("ranks", "nodes", "link", "size", "transfer", "all_reduce", "all_gather", "reduce_scatter")
+    columns = (
+        *map(Column, ("ranks", "nodes")),
+        Column("link", "left"),
+        *map(Column, ("size", "transfer", *(operation.value for operation in COLLECTIVES))),
+    )
     legend = (
         "GB/s (1e9 bytes) over the median time of the slowest rank, ± half-width of the 95 % interval of batch medians "
         "of that time. transfer: inside a machine from each rank to its next neighbour, all at once, on one link; "
         "between two from each rank of the first to its partner in the second, all pairs together. Collectives: bus "
         "bandwidth, of the whole vector. loopback: both machines are this one, and the numbers are of its memory."
     )
+    tidy_columns: ClassVar[Mapping[str, type]] = {
+        "link": str,
+        "operation": str,
+        "size_bytes": int,
+        "quantity": str,
+        "value": float,
+        "unit": str,
+        "median_s": float,
+        "relative_half_width": float,
+        "count": int,
+        "converged": bool,
+        "message": str,
+    }
 
     def faults(self, cell: Cell) -> list[str]:
         found = []
@@ -58,22 +75,20 @@ class NetworkProfile(Profile):
     def options(self, cell: Cell) -> dict[str, Any]:
         return {"least_bytes": cell.profile.least_bytes, "most_bytes": cell.profile.most_bytes}
 
-    def content(self, cell: Cell, ranks: Sequence[NetworkRankMeasurement]) -> dict[str, Any]:
-        ends = [ranks[machine * cell.ranks].end for machine in range(cell.nodes)]
-        series = [_series(operation, ranks) for operation in operations(cell)]
-        return {"measurement": NetworkMeasurement(link=link_of(ends, ranks[0].settings), series=series)}
+    def measurement(self, cell: Cell, shares: Sequence[NetworkShare]) -> NetworkMeasurement:
+        ends = [shares[machine * cell.ranks].end for machine in range(cell.nodes)]
+        series = [joined_series(ranks) for ranks in zip(*(share.series for share in shares), strict=True)]
+        return NetworkMeasurement(link=link_of(ends, shares[0].settings), series=series)
 
-    def relative_half_width(self, record: Record) -> float | None:
+    def relative_half_width(self, measured: NetworkMeasurement) -> float | None:
         """The widest: every size of every operation is to be known so well. None where one was left out."""
-        measured = network_of(record).series
-        if any(series.left_out for series in measured):
+        if any(series.left_out for series in measured.series):
             return None
-        widths = [size.relative_half_width for series in measured for size in series.sizes]
+        widths = [size.relative_half_width for series in measured.series for size in series.sizes]
         known = [width for width in widths if width is not None]
         return max(known) if known and len(known) == len(widths) else None
 
-    def one_line(self, record: Record) -> str:
-        measured = network_of(record)
+    def one_line(self, measured: NetworkMeasurement) -> str:
         points = bandwidths(measured.series[0])
         low, high = points[0], points[-1]
         said = f"{_rate(low)} at {readable_bytes(low.size_bytes)}, {_rate(high)} at {readable_bytes(high.size_bytes)}"
@@ -86,42 +101,37 @@ class NetworkProfile(Profile):
         ]
         return "; ".join([said, *filter(None, notes)])
 
-    def rows(self, record: Record) -> Iterator[list[str]]:
-        measured, identity = network_of(record), record.identity
+    def rows(self, record: Record[NetworkMeasurement]) -> Iterator[list[str]]:
+        measured, identity = record.measured, record.identity
         head = [str(identity.ranks), str(identity.nodes), measured.link.kind]
         for cells in zip_longest(*(_sizes(series) for series in measured.series), fillvalue=(0, "")):
             yield [*head, readable_bytes(cells[0][0]), *(text for _, text in cells)]
             head = ["", "", ""]
 
+    def tidy(self, measured: NetworkMeasurement) -> Iterator[Mapping[str, Any]]:
+        """A row for each operation and size, those that were left out with the reason; `count` is the samples."""
+        for series in measured.series:
+            same = {
+                "link": measured.link.kind,
+                "operation": series.operation.value,
+                "quantity": "bandwidth",
+                "unit": "1e9 bytes/s",
+            }
+            for point in bandwidths(series):
+                yield {
+                    **same,
+                    "size_bytes": point.size_bytes,
+                    "value": point.gigabytes_per_s,
+                    "median_s": point.median_s,
+                    "relative_half_width": point.relative_half_width,
+                    "count": point.samples,
+                    "converged": point.converged,
+                }
+            for left_out in series.left_out:
+                yield {**same, "size_bytes": left_out.size_bytes, "message": left_out.reason}
 
-def network_of(record: Record) -> NetworkMeasurement:
-    """Return what an ok record of this profile measured."""
-    if not isinstance(record.measurement, NetworkMeasurement):
-        raise TypeError(f"{record.file_name} is no record of a link")
-    return record.measurement
-
-
-def _series(operation: Operation, ranks: Sequence[NetworkRankMeasurement]) -> Series:
-    """Join what the ranks measured of one operation, in the order in which all of them did."""
-    by_rank = [[size for size in rank.measured if size.operation is operation] for rank in ranks]
-    return Series(
-        operation=operation,
-        sizes=[
-            SizeSamples(
-                size_bytes=sizes[0].size_bytes,
-                repeats=sizes[0].repeats,
-                warmup=sizes[0].warmup,
-                converged=sizes[0].converged,
-                seconds=[size.seconds for size in sizes],
-            )
-            for sizes in zip(*by_rank, strict=True)
-        ],
-        left_out=[
-            LeftOut(size_bytes=each.size_bytes, expected_s=each.expected_s, budget_s=each.budget_s)
-            for each in ranks[0].left_out
-            if each.operation is operation
-        ],
-    )
+    def advised_axes(self, vm: int) -> str:
+        return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= _LEAST_RANKS)}"
 
 
 def _sizes(series: Series) -> Iterator[tuple[int, str]]:

@@ -3,7 +3,7 @@
 import gc
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -20,10 +20,9 @@ from sailor_exp.instruments.sampling import (
     sample,
 )
 from sailor_exp.profiles.network.link import end_towards, settings_in
+from sailor_exp.profiles.network.measurement import LeftOut, NetworkShare, Series, SizeSamples
 from sailor_exp.profiles.network.operations import Operation, operations, sizes_bytes
-from sailor_exp.profiles.network.payload import NetworkRankMeasurement, SizeSeconds, SizeUnmeasured
 from sailor_exp.profiles.network.rank_transfers import Transfer, prepare
-from sailor_exp.records.provenance import DeviceFacts
 from sailor_exp.units import readable_bytes
 
 LEAST_SAMPLE_S = 0.002
@@ -43,41 +42,29 @@ class NetworkRank:
         self._clock = clock_for(cell.gpu.device)
         self._agreement = RankAgreement(device)
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> NetworkRankMeasurement:
+    def measure(self, cell: Cell) -> NetworkShare:
         """Sample every size of every operation until its stopping rule has enough."""
         with no_garbage_collection():
-            results = [
-                result for operation in operations(cell) for result in self._series(operation, sizes_bytes(cell), cell)
-            ]
-        return NetworkRankMeasurement(
-            measured=[result for result in results if isinstance(result, SizeSeconds)],
-            left_out=[result for result in results if isinstance(result, SizeUnmeasured)],
-            end=end_towards(os.environ["MASTER_ADDR"]),
-            settings=settings_in(os.environ),
-            device=device,
-        )
+            series = [self._series(operation, sizes_bytes(cell), cell) for operation in operations(cell)]
+        return NetworkShare(series=series, end=end_towards(os.environ["MASTER_ADDR"]), settings=settings_in(os.environ))
 
-    def _series(
-        self, operation: Operation, rising_bytes: Sequence[int], cell: Cell
-    ) -> Iterator[SizeSeconds | SizeUnmeasured]:
-        """Measure the least size, and larger ones up to the first that would take longer than its budget."""
+    def _series(self, operation: Operation, rising_bytes: Sequence[int], cell: Cell) -> Series:
+        """Measure the least size, and the larger ones that their budget is expected to suffice for."""
+        sizes: list[SizeSamples] = []
+        left_out: list[LeftOut] = []
         one_s, former_bytes = 0.0, rising_bytes[0]
         for size_bytes in rising_bytes:
-            expected_s = expected(one_s * size_bytes / former_bytes, cell)
-            if size_bytes > rising_bytes[0] and expected_s > cell.sampling.budget_s:
-                yield SizeUnmeasured(
-                    operation=operation,
-                    size_bytes=size_bytes,
-                    expected_s=expected_s,
-                    budget_s=cell.sampling.budget_s,
-                )
+            expected_s, budget_s = expected(one_s * size_bytes / former_bytes, cell), cell.sampling.budget_s
+            if size_bytes > rising_bytes[0] and expected_s > budget_s:
+                left_out.append(LeftOut(size_bytes=size_bytes, expected_s=expected_s, budget_s=budget_s))
                 continue
             self._voice.progress(f"{operation} {readable_bytes(size_bytes)}")
             samples = SizeSampling(prepare(operation, size_bytes, self._device), self._clock, self._agreement)
-            yield samples.sampled(operation, cell, self._voice)
+            sizes.append(samples.sampled(operation, cell, self._voice))
             one_s, former_bytes = samples.one_s, size_bytes
             del samples
             self._release()
+        return Series(operation=operation, sizes=sizes, left_out=left_out)
 
     def _release(self) -> None:
         """Give the buffers of a size back to the device: the next one needs twice as much."""
@@ -102,20 +89,19 @@ class SizeSampling:
         self._repeats = 1
         self.one_s = 0.0
 
-    def sampled(self, operation: Operation, cell: Cell, voice: Voice) -> SizeSeconds:
+    def sampled(self, operation: Operation, cell: Cell, voice: Voice) -> SizeSamples:
         """Take samples until the stopping rule has enough."""
         self.one_s = self._tried()
         self._repeats = min(_MOST_REPEATS, math.ceil(LEAST_SAMPLE_S / self.one_s))
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         phase, throttled = f"{operation} {readable_bytes(self._transfer.size_bytes)}", Throttled(voice)
         sample(self, self._agreement, rule, lambda _, steps: throttled.progress(phase, steps))
-        return SizeSeconds(
-            operation=operation,
+        return SizeSamples(
             size_bytes=self._transfer.size_bytes,
             repeats=self._repeats,
             warmup=cell.sampling.warmup,
             converged=rule.converged(),
-            seconds=self._seconds,
+            seconds=[self._seconds],
         )
 
     def calibrate(self) -> None:

@@ -3,6 +3,7 @@
 Legend: T ranks of the group, N samples.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,14 +22,13 @@ class OverlapSamples(Frozen):
 
 
 class OverlapMeasurement(Frozen):
-    """What the profile `overlap` measured in one cell.
+    """What one rank sends, with samples of shape (1, N), and what a record of the profile holds.
 
     `method`: how the two ran together: CUDA streams, or on a CPU threads. `product` is rows x width x width, of fp32.
     `outlasted`: the share of the times under the other kind through which that ran to the end, on the rank that has
     the least; what is missing to 1 makes the slowdown look smaller.
     """
 
-    profile: Literal["overlap"] = "overlap"
     method: Literal["streams", "threads"]
     product: list[Count]
     all_reduce_bytes: Count
@@ -36,6 +36,16 @@ class OverlapMeasurement(Frozen):
     converged: bool
     outlasted: Annotated[float, Field(ge=0, le=1)]
     samples: OverlapSamples
+
+
+def joined(shares: Sequence[OverlapMeasurement]) -> OverlapMeasurement:
+    """Put what the ranks measured together, by rising rank: shape (1, N) of each to (T, N)."""
+    samples = {
+        times: [rank for share in shares for rank in getattr(share.samples, times)]
+        for times in OverlapSamples.model_fields
+    }
+    outlasted = min(share.outlasted for share in shares)
+    return shares[0].model_copy(update={"outlasted": outlasted, "samples": OverlapSamples(**samples)})
 
 
 class Slowdown(Frozen):

@@ -1,68 +1,65 @@
-"""Results of `profile=overlap`: how much an all-reduce and a matrix product slow each other down."""
+"""`profile=overlap`: how much an all-reduce and a matrix product slow each other down."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, OverlapSamples, slowdown
-from sailor_exp.profiles.overlap.payload import OverlapRankMeasurement
-from sailor_exp.profiles.profile import Profile
+from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, joined, slowdown
+from sailor_exp.profiles.profile import Column, Profile, powers_up_to
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
 _LEAST_RANKS = 2
 
 
-class OverlapProfile(Profile):
+class OverlapProfile(Profile[OverlapMeasurement, OverlapMeasurement]):
     """One group of ranks of one machine a cell."""
 
     name = "overlap"
+    method = 2
+    schema = OverlapMeasurement
     keys = ("ranks",)
     about_model = False
-    columns = ("ranks", "by", "all-reduce", "product slower", "all-reduce slower", "coefficient", "rounds")
+    columns = (
+        Column("ranks"),
+        Column("by", "left"),
+        *map(Column, ("all-reduce", "product slower", "all-reduce slower", "coefficient", "rounds")),
+    )
     legend = (
         "How many times longer each takes while the other runs: ratio of medians over the rounds, slowest rank. The "
         "coefficient is the larger one, ± half-width of the 95 % interval of its rounds, and 1 where that is below. "
         "threads: on a CPU the two share cores, not a device: such a coefficient says nothing about a GPU."
     )
+    tidy_columns: ClassVar[Mapping[str, type]] = {
+        "by": str,
+        "quantity": str,
+        "value": float,
+        "unit": str,
+        "relative_half_width": float,
+        "count": int,
+        "converged": bool,
+    }
 
     def faults(self, cell: Cell) -> list[str]:
         if cell.ranks < _LEAST_RANKS:
             return ["ranks=1 has nobody to all-reduce with; its coefficient is 1. Give ranks=2 or more."]
         return []
 
-    def content(self, cell: Cell, ranks: Sequence[OverlapRankMeasurement]) -> dict[str, Any]:  # noqa: ARG002
-        first = ranks[0]
-        return {
-            "measurement": OverlapMeasurement(
-                method=first.method,
-                product=first.product,
-                all_reduce_bytes=first.all_reduce_bytes,
-                warmup=first.warmup,
-                converged=first.converged,
-                outlasted=min(rank.outlasted for rank in ranks),
-                samples=OverlapSamples(
-                    product_alone_s=[rank.product_alone_s for rank in ranks],
-                    all_reduce_alone_s=[rank.all_reduce_alone_s for rank in ranks],
-                    product_together_s=[rank.product_together_s for rank in ranks],
-                    all_reduce_together_s=[rank.all_reduce_together_s for rank in ranks],
-                ),
-            )
-        }
+    def measurement(self, cell: Cell, shares: Sequence[OverlapMeasurement]) -> OverlapMeasurement:  # noqa: ARG002
+        return joined(shares)
 
-    def relative_half_width(self, record: Record) -> float | None:
-        return slowdown(overlap_of(record)).relative_half_width
+    def relative_half_width(self, measured: OverlapMeasurement) -> float | None:
+        return slowdown(measured).relative_half_width
 
-    def one_line(self, record: Record) -> str:
-        measured = overlap_of(record)
+    def one_line(self, measured: OverlapMeasurement) -> str:
         found = slowdown(measured)
         doubt = "" if measured.converged else ", not converged"
         below = f" (measured {found.measured:.3f})" if found.measured < 1 else ""
         spread = readable_spread(found.relative_half_width)
         return f"coefficient {found.coefficient:.3f} {spread}{below}, by {measured.method}{doubt}"
 
-    def rows(self, record: Record) -> Iterator[list[str]]:
-        measured = overlap_of(record)
+    def rows(self, record: Record[OverlapMeasurement]) -> Iterator[list[str]]:
+        measured = record.measured
         found = slowdown(measured)
         spread = readable_spread(found.relative_half_width)
         yield [
@@ -77,12 +74,20 @@ class OverlapProfile(Profile):
             str(found.samples),
         ]
 
+    def tidy(self, measured: OverlapMeasurement) -> Iterator[Mapping[str, Any]]:
+        """A row for each slowdown and one for the coefficient; `count` is the rounds, the interval the larger one's."""
+        slowed = slowdown(measured)
+        same = {"by": measured.method, "unit": "1", "count": slowed.samples, "converged": measured.converged}
+        figures = {
+            "slowdown of the product": (slowed.product, None),
+            "slowdown of the all-reduce": (slowed.all_reduce, None),
+            "coefficient": (slowed.coefficient, slowed.relative_half_width),
+        }
+        for quantity, (value, half_width) in figures.items():
+            yield {**same, "quantity": quantity, "value": value, "relative_half_width": half_width}
 
-def overlap_of(record: Record) -> OverlapMeasurement:
-    """Return what an ok record of this profile measured."""
-    if not isinstance(record.measurement, OverlapMeasurement):
-        raise TypeError(f"{record.file_name} is no record of an overlap")
-    return record.measurement
+    def advised_axes(self, vm: int) -> str:
+        return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= _LEAST_RANKS)}"
 
 
 PROFILE = OverlapProfile()

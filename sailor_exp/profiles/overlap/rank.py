@@ -21,9 +21,8 @@ from sailor_exp.instruments.sampling import (
     no_garbage_collection,
     sample,
 )
-from sailor_exp.profiles.overlap.payload import OverlapRankMeasurement
+from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, OverlapSamples
 from sailor_exp.profiles.overlap.rank_work import Kind, Together, together_on, work_on
-from sailor_exp.records.provenance import DeviceFacts
 
 LEAST_SAMPLE_S = {Device.cuda: 0.02, Device.cpu: 0.01}
 
@@ -45,25 +44,26 @@ class OverlapRank:
         self._together = together_on(cell.gpu.device, self._work)
         self._agreement = RankAgreement(device)
 
-    def measure(self, cell: Cell, device: DeviceFacts) -> OverlapRankMeasurement:
+    def measure(self, cell: Cell) -> OverlapMeasurement:
         """Sample rounds until the interval of together over alone is within the target."""
         self._voice.progress("warm-up")
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         with no_garbage_collection():
             rounds = Rounds(self._together, counts(self._together, self._agreement, cell.gpu.device), self._agreement)
             sample(rounds, self._agreement, rule, Throttled(self._voice).progress)
-        return OverlapRankMeasurement(
+        return OverlapMeasurement(
             method=self._together.method,
             product=[self._work.rows, self._work.width, self._work.width],
             all_reduce_bytes=self._work.all_reduce_bytes,
             warmup=cell.sampling.warmup,
             converged=rule.converged(),
             outlasted=rounds.outlasted / (2 * len(rounds.product_alone_s)),
-            product_alone_s=rounds.product_alone_s,
-            all_reduce_alone_s=rounds.all_reduce_alone_s,
-            product_together_s=rounds.product_together_s,
-            all_reduce_together_s=rounds.all_reduce_together_s,
-            device=device,
+            samples=OverlapSamples(
+                product_alone_s=[rounds.product_alone_s],
+                all_reduce_alone_s=[rounds.all_reduce_alone_s],
+                product_together_s=[rounds.product_together_s],
+                all_reduce_together_s=[rounds.all_reduce_together_s],
+            ),
         )
 
 

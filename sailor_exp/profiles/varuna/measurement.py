@@ -1,16 +1,15 @@
 """What `profile=varuna` puts into a record."""
 
-from typing import Literal
-
 from sailor_exp.records.base import Count, Frozen
 
 
 class PeakMeasurement(Frozen):
     """Peak bytes of one rank that holds one part alone, by kind of part; the largest of the ranks.
 
-    `lasting_bytes`: what it holds between steps, parameters, gradients as far as they stay, and optimizer states.
+    `layers` maps each layer id of the model to a kind of part. `lasting_bytes`: what the rank holds between steps:
+    parameters, gradients as far as they stay, and optimizer states.
     """
 
-    profile: Literal["varuna"] = "varuna"
+    layers: dict[str, str]
     peak_bytes: dict[str, Count]
     lasting_bytes: dict[str, Count]

@@ -83,7 +83,7 @@ class Quantity:
         total = " + ".join(field if factor == 1 else f"{factor} * {field}" for factor, field in self.terms)
         return f"({total}) / identity.mbs" if self.per_sample else total
 
-    def of(self, key: CellKey, record: Record) -> Figure | None:
+    def of(self, key: CellKey, record: Record[Any]) -> Figure | None:
         """Return the quantity of a record, None where one of its fields is empty."""
         values = [(factor, field_of(record, field)) for factor, field in self.terms]
         if any(value is None for _, value in values):
@@ -121,9 +121,13 @@ def seconds(label: str, timing: str) -> Quantity:
     return Quantity(label=label, unit=Unit.seconds, terms=((1, f"{timing}.value_s"),), interval=interval)
 
 
-def field_of(record: Record, field: str) -> Any:
-    """Return what a record has at a place of its JSON: `statistics.kinds.layer.forward.value_s`."""
-    return reduce(_step, field.split("."), record)
+def field_of(record: Record[Any], field: str) -> Any:
+    """Return a field of a record, or None where the record has none there.
+
+    field: `identity.tp`, or a field of the measurement: `statistics.kinds.layer.forward.value_s`.
+    """
+    place = record if field.partition(".")[0] in Record.model_fields else record.measured
+    return reduce(_step, field.split("."), place)
 
 
 def name_of(key: CellKey) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 from xml.etree import ElementTree as ET
 
-from sailor_exp.profiles.check.comparison import PredictedQuantity, PredictionRow
+from sailor_exp.exporters.sailor.accuracy import CheckedCell
+from sailor_exp.profiles.check.comparison import COMPARED, PEAK, Comparison, quantity_name, source_name
 from sailor_exp.report.concern import measure_command
 from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.charts import error_chart, mark
@@ -26,27 +27,36 @@ ERROR = "(predicted - measured) / measured"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Step:
-    """What the rows of one training step have in common."""
+class _Row:
+    """One quantity of one training step, predicted and measured."""
 
-    tp: int
-    mbs: int
-    pp: int
-    num_microbatches: int
-    source: str
-
-    def __str__(self) -> str:
-        pipeline = f" pp {self.pp} x {self.num_microbatches}" if self.pp > 1 else ""
-        return f"tp {self.tp} mbs {self.mbs}{pipeline}"
+    cell: CheckedCell
+    compared: Comparison
 
     @property
-    def told(self) -> str:
-        return f"{self}, {self.source}"
+    def unit(self) -> Unit:
+        return Unit.bytes if self.compared.quantity == PEAK else Unit.seconds
+
+    @property
+    def style(self) -> int:
+        return COMPARED.index(self.compared.quantity)
+
+    @property
+    def step(self) -> str:
+        """Name of the training step."""
+        keys = self.cell.identity.cell_keys
+        pipeline = f" pp {keys['pp']} x {keys['num_microbatches']}" if keys["pp"] > 1 else ""
+        return f"tp {keys['tp']} mbs {keys['mbs']}{pipeline}"
+
+    @property
+    def line(self) -> tuple[str, str]:
+        """The line of the chart that the row stands in: the step, and what it is predicted from."""
+        return self.step, source_name(self.compared)
 
 
 def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
     """Return the section; where nothing was checked, the command that does."""
-    rows = content.predictions
+    rows = [_Row(cell=cell, compared=row) for cell in content.checked for row in cell.rows]
     if not rows:
         command = measure_command(content, list(content.measured), "profile=check")
         missing = tag("pre", tag("code", command))
@@ -71,8 +81,8 @@ def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
     )
 
 
-def _chart(rows: Sequence[PredictionRow], error_limit: float | None) -> ET.Element:
-    steps = list(dict.fromkeys(_step(row) for row in rows))
+def _chart(rows: Sequence[_Row], error_limit: float | None) -> ET.Element:
+    steps = list(dict.fromkeys(row.line for row in rows))
     ends = [_error(index, row) for index, row in enumerate(rows)]
     highest = max(abs(error.value) + (error.half_width or 0) for error in ends)
     reach = max(highest, error_limit or 0, 0.01)
@@ -82,45 +92,42 @@ def _chart(rows: Sequence[PredictionRow], error_limit: float | None) -> ET.Eleme
     return error_chart(title, lines, x=x, width=_WIDE, height=_ROW * len(steps) + 46, band=error_limit)
 
 
-def _line(index: int, step: _Step, rows: Sequence[PredictionRow], x: Scale) -> ET.Element:
+def _line(index: int, line: tuple[str, str], rows: Sequence[_Row], x: Scale) -> ET.Element:
     top = 12 + _ROW * (index + 0.5)
-    marks = [
-        _mark(number, row, x, top)
-        for number, row in enumerate(rows)
-        if _step(row) == step
-    ]  # fmt: skip
+    step, source = line
+    marks = [_mark(number, row, x, top) for number, row in enumerate(rows) if row.line == line]
     names = [
-        tag("text", str(step), class_="tick end", x=_LEFT - 10, y=top),
-        tag("text", step.source, class_="tick end", x=_LEFT - 10, y=top + 13),
+        tag("text", step, class_="tick end", x=_LEFT - 10, y=top),
+        tag("text", source, class_="tick end", x=_LEFT - 10, y=top + 13),
     ]
-    return tag("g", tag("title", step.told), names, marks)
+    return tag("g", tag("title", ", ".join(line)), names, marks)
 
 
-def _mark(number: int, row: PredictionRow, x: Scale, top: float) -> ET.Element:
-    style = list(PredictedQuantity).index(row.quantity)
-    top += _APART * (style - (len(PredictedQuantity) - 1) / 2)
+def _mark(number: int, row: _Row, x: Scale, top: float) -> ET.Element:
+    top += _APART * (row.style - (len(COMPARED) - 1) / 2)
     error = _error(number, row)
     place = x.at(error.value)
     half = abs(x.at(error.half_width) - x.at(0)) if error.half_width is not None else 0
     whisker = f"M{place - half:.1f} {top}h{2 * half:.1f}" if half else None
+    told = f"{', '.join(row.line)}, {quantity_name(row.compared)}: {_signed(row)} {error.interval_text}"
     return tag(
         "g",
-        tag("title", f"{_step(row).told}, {row.quantity}: {_signed(row)} {error.interval_text}".rstrip()),
+        tag("title", told.rstrip()),
         tag("path", class_="whisker", d=whisker) if whisker else None,
-        mark(style, place, top),
-        class_=f"s{style}",
+        mark(row.style, place, top),
+        class_=f"s{row.style}",
         data_formula=ERROR,
         data_interval_formula="error_half_width",
         **error.attributes(),
     )
 
 
-def _error(number: int, row: PredictionRow) -> Figure:
-    of = f"prediction-{number}"
-    return Figure(value=row.relative_error, unit=Unit.ratio, of=of, half_width=row.error_half_width)
+def _error(number: int, row: _Row) -> Figure:
+    error = row.compared.error
+    return Figure(value=error, unit=Unit.ratio, of=f"prediction-{number}", half_width=row.compared.error_half_width)
 
 
-def _table(rows: Sequence[PredictionRow]) -> ET.Element:
+def _table(rows: Sequence[_Row]) -> ET.Element:
     names = ("tp", "mbs", "pp", "microbatches", "profile", "quantity")
     heads = [tag("th", name, scope="col") for name in names]
     numbers = [
@@ -132,76 +139,62 @@ def _table(rows: Sequence[PredictionRow]) -> ET.Element:
     return tag("table", tag("thead", tag("tr", heads, numbers)), tag("tbody", body), class_="numbers")
 
 
-def _table_row(number: int, row: PredictionRow) -> ET.Element:
-    unit = Unit.bytes if row.quantity is PredictedQuantity.peak_memory else Unit.seconds
-    of = f"prediction-{number}"
-    plain = (row.tp, row.mbs, row.pp, row.num_microbatches, row.source.value, row.quantity.value)
+def _table_row(number: int, row: _Row) -> ET.Element:
+    compared, of, keys = row.compared, f"prediction-{number}", row.cell.identity.cell_keys
+    cell = [str(keys[key]) for key in ("tp", "mbs", "pp", "num_microbatches")]
     error = _error(number, row)
+    predicted = Figure(value=compared.predicted, unit=row.unit, of=of, half_width=compared.predicted_half_width)
+    measured = Figure(value=compared.measured, unit=row.unit, of=of, half_width=compared.measured_half_width)
     return tag(
         "tr",
-        [tag("th", str(value), scope="row") for value in plain],
-        figure_cell(Figure(value=row.predicted, unit=unit, of=of, half_width=row.predicted_half_width)),
-        figure_cell(Figure(value=row.measured, unit=unit, of=of, half_width=row.measured_half_width)),
+        [tag("th", text, scope="row") for text in (*cell, source_name(compared), quantity_name(compared))],
+        figure_cell(predicted),
+        figure_cell(measured),
         tag("td", f"{_signed(row)} ", tag("i", error.interval_text), **error.attributes(named=False)),
         data_of=of,
     )
 
 
-def _signed(row: PredictionRow) -> str:
-    return f"{'+' if row.relative_error > 0 else ''}{percent(row.relative_error)}"
+def _signed(row: _Row) -> str:
+    return f"{'+' if row.compared.error > 0 else ''}{percent(row.compared.error)}"
 
 
-def _summary(rows: Sequence[PredictionRow]) -> ET.Element:
+def _summary(rows: Sequence[_Row]) -> ET.Element:
     """Median and largest error of each quantity."""
-    tiles = []
-    for quantity in dict.fromkeys(row.quantity for row in rows):
-        errors = [abs(row.relative_error) for row in rows if row.quantity is quantity]
-        attributes = {"data_of": "predictions", "data_quantity": quantity.value}
-        middle = tag(
-            "span",
-            readable(median(errors), Unit.ratio),
-            data_value=exact(median(errors)),
-            data_formula="median(abs(relative_error))",
-            **attributes,
-        )
-        most = tag(
-            "span",
-            readable(max(errors), Unit.ratio),
-            data_value=exact(max(errors)),
-            data_formula="max(abs(relative_error))",
-            **attributes,
-        )
-        tiles.append(
-            tag(
-                "div",
-                tag("p", f"Error, {quantity}", class_="what"),
-                tag("p", middle, class_="value"),
-                tag("p", "median; largest ", most, class_="note"),
-                class_="tile",
-            )
-        )
-    return tag("div", tiles, class_="tiles")
+    by_quantity: dict[str, list[float]] = {}
+    for row in rows:
+        by_quantity.setdefault(quantity_name(row.compared), []).append(abs(row.compared.error))
+    return tag("div", [_tile(quantity, errors) for quantity, errors in by_quantity.items()], class_="tiles")
 
 
-def _legend(rows: Sequence[PredictionRow]) -> ET.Element:
-    shown = [quantity for quantity in PredictedQuantity if any(row.quantity is quantity for row in rows)]
+def _tile(quantity: str, errors: Sequence[float]) -> ET.Element:
+    def over_all(function: str, value: float) -> ET.Element:
+        return tag(
+            "span",
+            readable(value, Unit.ratio),
+            data_value=exact(value),
+            data_formula=f"{function}(abs(relative_error))",
+            data_of="predictions",
+            data_quantity=quantity,
+        )
+
+    return tag(
+        "div",
+        tag("p", f"Error, {quantity}", class_="what"),
+        tag("p", over_all("median", median(errors)), class_="value"),
+        tag("p", "median; largest ", over_all("max", max(errors)), class_="note"),
+        class_="tile",
+    )
+
+
+def _legend(rows: Sequence[_Row]) -> ET.Element:
+    shown = {row.style: quantity_name(row.compared) for row in sorted(rows, key=lambda row: row.style)}
     items = [
         tag(
             "li",
-            tag(
-                "svg",
-                mark(list(PredictedQuantity).index(quantity), 6, 6),
-                class_=f"swatch s{list(PredictedQuantity).index(quantity)}",
-                viewBox="0 0 12 12",
-            ),
+            tag("svg", mark(style, 6, 6), class_=f"swatch s{style}", viewBox="0 0 12 12"),
             f" {quantity}",
         )
-        for quantity in shown
+        for style, quantity in shown.items()
     ]
     return tag("ul", items, class_="legend")
-
-
-def _step(row: PredictionRow) -> _Step:
-    return _Step(
-        tp=row.tp, mbs=row.mbs, pp=row.pp, num_microbatches=row.num_microbatches, source=row.source.value
-    )  # fmt: skip

@@ -4,8 +4,9 @@ import statistics
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
-from sailor_exp.exporters.sailor.grid import State
+from sailor_exp.exporters.sailor.grid import word
 from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.record import Outcome
 from sailor_exp.report.concern import Concern, Weight
 from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.figures import Figure, Unit, percent, readable, seconds
@@ -19,25 +20,25 @@ STEP_PER_SAMPLE = replace(STEP, label="step of the chain, per sample", per_sampl
 _WIDE = "◐"
 
 _SYMBOLS = {
-    State.ok: "●",
-    State.oom: "▲",
-    State.skipped: "△",
-    State.infeasible: "∅",
-    State.failed: "✕",
-    State.timeout: "◷",
-    State.missing: "·",
+    Outcome.ok: "●",
+    Outcome.oom: "▲",
+    Outcome.skipped: "△",
+    Outcome.infeasible: "∅",
+    Outcome.failed: "✕",
+    Outcome.timeout: "◷",
+    None: "·",
 }
 
 _MOST_COLUMNS = 8
 
 _MEANINGS = {
-    State.ok: "measured",
-    State.oom: "out of memory",
-    State.skipped: "not tried: a smaller microbatch ran out of memory",
-    State.infeasible: "the model cannot be split so",
-    State.failed: "failed",
-    State.timeout: "a rank was silent for too long",
-    State.missing: "not measured yet",
+    Outcome.ok: "measured",
+    Outcome.oom: "out of memory",
+    Outcome.skipped: "not tried: a smaller microbatch ran out of memory",
+    Outcome.infeasible: "the model cannot be split so",
+    Outcome.failed: "failed",
+    Outcome.timeout: "a rank was silent for too long",
+    None: "not measured yet",
 }
 
 
@@ -150,30 +151,31 @@ _WEIGHTS = {Weight.missing: "missing", Weight.doubtful: "doubtful", Weight.note:
 
 
 def _cell(content: Content, key: CellKey, figures: dict[CellKey, Figure]) -> ET.Element:
-    state = content.state(key)
-    symbol = tag("span", _SYMBOLS[state], class_="symbol", aria_hidden="true")
+    outcome = content.outcome(key)
+    symbol = tag("span", _SYMBOLS[outcome], class_="symbol", aria_hidden="true")
     figure = figures.get(key)
     if figure is None:
-        word = f"{state}*" if key in content.table.foreign else state.value
-        return tag("td", symbol, tag("span", word, class_="word"), class_=f"cell {state}", title=_MEANINGS[state])
+        told = f"{word(outcome)}*" if key in content.grid.foreign else word(outcome)
+        title = _MEANINGS[outcome]
+        return tag("td", symbol, tag("span", told, class_="word"), class_=f"cell {word(outcome)}", title=title)
     link = tag("a", shown(figure), href=f"#{cell_name(key)}", **figure.attributes())
     if content.measured[key].statistics.converged:
-        return tag("td", symbol, link, class_=f"cell {state}")
+        return tag("td", symbol, link, class_=f"cell {word(outcome)}")
     symbol = tag("span", _WIDE, class_="symbol", role="img", aria_label="interval wider than its target")
-    return tag("td", symbol, link, class_=f"cell {state} wide")
+    return tag("td", symbol, link, class_=f"cell {word(outcome)} wide")
 
 
 def _legend(content: Content) -> ET.Element:
     doubtful = {key for key, cell in content.measured.items() if not cell.statistics.converged}
-    states = {content.state(key) for key in content.grid() if key not in doubtful}
+    outcomes = {content.outcome(key) for key in content.cells() if key not in doubtful}
     items: list[Child] = [
-        tag("li", tag("span", _SYMBOLS[state], class_=f"symbol {state}"), f" {_MEANINGS[state]}")
-        for state in State
-        if state in states
+        tag("li", tag("span", _SYMBOLS[outcome], class_=f"symbol {word(outcome)}"), f" {_MEANINGS[outcome]}")
+        for outcome in _SYMBOLS
+        if outcome in outcomes
     ]
     if doubtful:
         items.append(tag("li", tag("span", _WIDE, class_="symbol wide"), " measured, not converged to its target"))
-    if content.table.foreign:
+    if content.grid.foreign:
         items.append(tag("li", "* from a profile file of another tool, without spread: not in the charts"))
     return tag("ul", items, class_="legend")
 

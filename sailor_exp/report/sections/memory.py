@@ -7,8 +7,8 @@ from xml.etree import ElementTree as ET
 from sailor_exp.config.architecture import Kind
 from sailor_exp.config.parameter_bytes import state_bytes
 from sailor_exp.config.schema import Precision
-from sailor_exp.exporters.sailor.grid import State
 from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.records.record import Outcome
 from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.charts import Bars, Limit, bytes_scale, stacked_bars, swatch
 from sailor_exp.report.drawing.figures import Figure, Formula, Quantity, Unit
@@ -23,12 +23,12 @@ _FAR = 3
 """How many times what is drawn the GPU's memory may be to be drawn as well."""
 
 _WHY = {
-    State.oom: "out of memory",
-    State.skipped: "skipped",
-    State.infeasible: "infeasible",
-    State.failed: "failed",
-    State.timeout: "timeout",
-    State.missing: "not measured",
+    Outcome.oom: "out of memory",
+    Outcome.skipped: "skipped",
+    Outcome.infeasible: "infeasible",
+    Outcome.failed: "failed",
+    Outcome.timeout: "timeout",
+    None: "not measured",
 }
 
 
@@ -140,9 +140,9 @@ def _style(label: str) -> str:
 
 def _without(content: Content, tp: int) -> dict[int, str]:
     return {
-        mbs: _WHY[state]
+        mbs: _WHY[outcome]
         for mbs in content.microbatches
-        if (state := content.state(CellKey(tp, mbs))) in _WHY
+        if (outcome := content.outcome(CellKey(tp, mbs))) in _WHY
     }  # fmt: skip
 
 

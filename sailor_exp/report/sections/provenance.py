@@ -5,9 +5,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from sailor_exp.config.schema import plain
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.provenance import Provenance
-from sailor_exp.records.record import Record
+from sailor_exp.records.record import Outcome, Record
 from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.layout import cell_name, folded, scrolled, section
 from sailor_exp.report.drawing.markup import Child, tag
@@ -110,11 +111,12 @@ def _records(content: Content) -> ET.Element:
     return tag("table", head, tag("tbody", body), class_="numbers left")
 
 
-def _line(key: CellKey, name: str, record: Record) -> ET.Element:
-    statistics, facts = record.statistics, record.provenance
+def _line(key: CellKey, name: str, record: Record[LayersMeasurement]) -> ET.Element:
+    facts = record.provenance
     steps: Child = "-"
     converged = "-"
-    if statistics is not None:
+    if record.outcome is Outcome.ok:
+        statistics = record.measured.statistics
         of = cell_name(key).removeprefix("record-")
         number = str(statistics.steps)
         steps = tag("span", number, data_value=number, data_of=of, data_formula="statistics.steps")

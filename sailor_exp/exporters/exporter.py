@@ -1,0 +1,66 @@
+"""What an exporter is: a function from inputs to the contents of files.
+
+Each stands in a file or a folder of the name that `exporter=` takes, as `EXPORTER`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.files.whole import make_directory, remove_unfinished, write_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What an exporter makes.
+
+    `files`: contents by path. `shown`: what a person sees before they are written. `summary`: one line for all files;
+    None for one line a file. `lacking`: what a reader of the files needs and does not find.
+    """
+
+    files: Mapping[Path, bytes]
+    shown: tuple[RenderableType, ...] = ()
+    summary: str | None = None
+    lacking: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exporter:
+    """An exporter and what its files depend on.
+
+    `files` writes nothing: it returns everything, or raises what is missing. `about_model`, `about_vm`: whether its
+    files differ with the model, and with the GPUs of a VM.
+    """
+
+    files: Callable[[Inputs], Export]
+    about_model: bool = True
+    about_vm: bool = False
+
+
+def planner(name: str, files: Callable[[Inputs], Mapping[str, bytes]]) -> Exporter:
+    """Return the exporter of a planner that Sailor is compared with.
+
+    name: of the planner's directory. files: returns contents by file name.
+    """
+
+    def export(inputs: Inputs) -> Export:
+        contents = files(inputs)
+        directory = inputs.place.baseline(name)
+        count = "1 file" if len(contents) == 1 else f"{len(contents)} files"
+        return Export(
+            files={directory / file: content for file, content in contents.items()},
+            summary=f"{count} in {directory}/: {', '.join(contents)}",
+        )
+
+    return Exporter(files=export, about_vm=True)
+
+
+def write(files: Mapping[Path, bytes]) -> None:
+    """Write each file whole, and clear what killed writers left beside it. Raises StorageError."""
+    for path, content in files.items():
+        make_directory(path.parent)
+        remove_unfinished(path.parent)
+        write_whole(path, content)

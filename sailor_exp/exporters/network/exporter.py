@@ -1,0 +1,67 @@
+"""`exporter=network`: fits of a GPU's links and its overlap coefficients, merged into the files of all GPUs."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sailor_exp.errors import ConfigurationError, MissingPackageError, NoLinkMeasuredError
+from sailor_exp.exporters.exporter import Export, Exporter
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.network import plot
+from sailor_exp.exporters.network.merge import with_links, with_overlap
+from sailor_exp.exporters.network.records import NetworkRecords, read
+from sailor_exp.exporters.network.show import shown
+from sailor_exp.files import json_file
+
+
+def files(inputs: Inputs) -> Export:
+    """Return the two files with what was measured of the GPU, and a picture of the fits.
+
+    Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError, and
+    ConfigurationError where a file to merge into is not given.
+    """
+    measured = read(inputs.config)
+    if not measured.has_numbers:
+        return _without_numbers(inputs, measured)
+    for warning in measured.warnings:
+        warnings.warn(warning, stacklevel=2)
+    contents = {
+        **(_merged(inputs, "network_file", with_links, measured) if measured.links else {}),
+        **(_merged(inputs, "overlap_file", with_overlap, measured) if measured.slowdowns else {}),
+        **_picture(inputs, measured),
+    }
+    return Export(files=contents, shown=tuple(shown(measured)), lacking=measured.lacking)
+
+
+def _without_numbers(inputs: Inputs, measured: NetworkRecords) -> Export:
+    if measured.lacking:
+        return Export(files={}, lacking=(*measured.lacking, "nothing was written"))
+    commands = "`, `".join(inputs.advice.links())
+    raise NoLinkMeasuredError(Path(inputs.config.network_dir), gpu=inputs.gpu, command=commands)
+
+
+def _merged(
+    inputs: Inputs,
+    key: str,
+    merge: Callable[[Path, Mapping[str, Any], str, NetworkRecords], dict[str, Any]],
+    measured: NetworkRecords,
+) -> dict[Path, bytes]:
+    path = inputs.file(key)
+    if path is None:
+        raise ConfigurationError([f"exporter.{key} is not given, and exporter=network merges into it"])
+    return {path: json_file.bytes_of(merge(path, inputs.shared(path), inputs.gpu, measured))}
+
+
+def _picture(inputs: Inputs, measured: NetworkRecords) -> dict[Path, bytes]:
+    if not measured.links:
+        return {}
+    path = inputs.place.root / "plots" / f"network_{inputs.gpu}.png"
+    try:
+        return {path: plot.as_png(inputs.gpu, measured.links)}
+    except MissingPackageError as error:
+        warnings.warn(str(error), stacklevel=3)
+        return {}
+
+
+EXPORTER = Exporter(files=files, about_model=False)

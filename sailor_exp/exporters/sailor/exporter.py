@@ -1,0 +1,91 @@
+"""`exporter=sailor`: merges the records of a model and GPU into Sailor's three files; with check=true checks them."""
+
+import warnings
+from pathlib import Path
+
+from sailor_exp.errors import NothingMeasuredError, SailorExpError
+from sailor_exp.exporters.exporter import Export, Exporter
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.sailor import accuracy, coverage
+from sailor_exp.exporters.sailor.grid import Grid, grid_of
+from sailor_exp.exporters.sailor.merge import Merged, merge
+from sailor_exp.profiles.layers import profile_file
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
+from sailor_exp.records.files import read_all
+
+
+def files(inputs: Inputs) -> Export:
+    """Return the database with the records of the model and GPU merged into it.
+
+    Raises NothingMeasuredError where there are no records, MixedRecordsError, RecordError, LayerIdsError,
+    DamagedFileError, LockError.
+    """
+    grid = measured_grid(inputs)
+    for warning in grid.warnings:
+        warnings.warn(warning, stacklevel=2)
+    shown = [f"{inputs.model.name} on {inputs.gpu}, from {inputs.config.profile_dir}/", coverage.shown(grid)]
+    if grid.foreign:
+        shown.append("* from a profile file of another tool")
+    if not grid.cells:
+        return Export(files={}, shown=tuple(shown), lacking=("no cell has numbers: nothing was written",))
+    merged = merge(inputs.place, inputs.model, grid.cells, grid.without_numbers(), inputs.shared)
+    checked = _checked(inputs) if inputs.config.check else Export(files={})
+    return Export(
+        files={**merged.files, **checked.files},
+        shown=(*shown, *_changes(merged), *checked.shown),
+        lacking=(*coverage.lacking(grid, merged.memory_tps, inputs.advice), *checked.lacking),
+    )
+
+
+def measured_grid(inputs: Inputs) -> Grid:
+    """Return the grid of what was measured. Raises NothingMeasuredError where nothing was."""
+    config = inputs.config
+    profile_dir = Path(config.profile_dir)
+    grid = grid_of(
+        config,
+        read_all(profile_dir, "layers", LayersMeasurement),
+        profile_file.read_all(profile_dir, config.model, config.gpu.name),
+    )
+    if not grid.outcomes:
+        raise nothing_measured(inputs)
+    return grid
+
+
+def nothing_measured(inputs: Inputs) -> NothingMeasuredError:
+    """Return the error of a profile directory that holds nothing of the model and GPU."""
+    command = inputs.advice.measure([(tp, mbs) for tp in (1, 2, 4) for mbs in (1, 2, 4, 8)])
+    return NothingMeasuredError(
+        Path(inputs.config.profile_dir), model=inputs.model.name, gpu=inputs.gpu, command=command
+    )
+
+
+def _changes(merged: Merged) -> list[str]:
+    changes = [f"llm_info.json changed: {difference}" for difference in merged.differences]
+    if merged.stayed:
+        changes.append(f"stayed as they were in the database: {', '.join(str(key) for key in merged.stayed)}")
+    return changes
+
+
+def _checked(inputs: Inputs) -> Export:
+    """Return the table of what the records predict of training steps, and which records are too far off.
+
+    What is wrong with the checks does not keep the database from being written.
+    """
+    config, limit = inputs.config, inputs.config.check_limit
+    try:
+        cells = list(accuracy.checked_cells(config))
+    except SailorExpError as error:
+        return Export(files={}, lacking=(f"check=true: {error}",))
+    if not cells:
+        command = inputs.advice.profile("check")
+        lacks = f"check=true: no training steps were measured in {config.profile_dir}/. Measure with `{command}`"
+        return Export(files={}, lacking=(lacks,))
+    path = inputs.place.root / "checks" / inputs.model.name / f"{inputs.gpu}.csv"
+    return Export(
+        files={path: accuracy.as_csv(cells, limit)},
+        shown=(accuracy.as_text(cells, limit),),
+        lacking=tuple(accuracy.complaints(cells, limit)),
+    )
+
+
+EXPORTER = Exporter(files=files)
