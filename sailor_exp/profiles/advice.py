@@ -1,11 +1,22 @@
 """The commands that messages advise. A choice of a group is the name of what it configures, in lower case."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sailor_exp.config.schema import Device, GatherConfig
 
 _MICROBATCHES = (1, 2, 4, 8)
+
+_INSTALLED = "sailor-exp-"
+"""How the names of the installed commands begin."""
+
+
+def started(name: str) -> str:
+    """Return how `launch` or `gather` is started: as the command that runs now was, installed or from a checkout."""
+    installed = Path(sys.argv[0]).name.startswith(_INSTALLED)
+    return f"{_INSTALLED}{name}" if installed else f"python {name}.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +37,7 @@ class Advice:
         cells = list(cells)
         tps, microbatches = sorted({tp for tp, _ in cells}), sorted({mbs for _, mbs in cells})
         axes = f"vm={max([self.vm, *tps])} tp={_list(tps)} mbs={_list(microbatches)}"
-        return " ".join(["python launch.py -m", self._cell, axes, *self.measured_with])
+        return " ".join([started("launch"), "-m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
         """Return the command that makes the file of another profile."""
@@ -34,7 +45,7 @@ class Advice:
             return self._gathered(self.overlap())
         if name == "network":
             return self._gathered(self.link("intra" if self.vm > 1 else "inter"))
-        return " ".join([f"python launch.py -m profile={name} {self._cell}", *self._axes(name), *self.measured_with])
+        return " ".join([f"{started('launch')} -m profile={name} {self._cell}", *self._axes(name), *self.measured_with])
 
     def _axes(self, name: str) -> list[str]:
         """Cells without which a planner has no use for a profile; Galvatron's is of two stages at least."""
@@ -58,7 +69,7 @@ class Advice:
 
     def link(self, scope: str) -> str:
         """Return the command that measures a scope of the network file: intra or inter."""
-        measuring = f"python launch.py -m profile=network {self._gpu} vm={self.vm}"
+        measuring = f"{started('launch')} -m profile=network {self._gpu} vm={self.vm}"
         if scope == "intra":
             return f"{measuring} ranks={self._groups}"
         launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
@@ -66,10 +77,10 @@ class Advice:
 
     def overlap(self) -> str:
         """Return the command that measures overlap."""
-        return f"python launch.py -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}"
+        return f"{started('launch')} -m profile=overlap {self._gpu} vm={self.vm} ranks={self._groups}"
 
     def _gathered(self, measuring: str) -> str:
-        return f"{measuring} && python gather.py {self._gpu} exporter=network"
+        return f"{measuring} && {started('gather')} {self._gpu} exporter=network"
 
     @property
     def _groups(self) -> str:
@@ -82,7 +93,7 @@ class Advice:
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""
-        return " ".join([f"python gather.py {self._cell}", *self.measured_with])
+        return " ".join([started("gather"), self._cell, *self.measured_with])
 
     @property
     def _cell(self) -> str:
