@@ -23,9 +23,16 @@ from sailor_exp.errors import ConfigurationError
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
 _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
+
+_PACKAGE = Path(__file__).resolve().parent
+CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
+"""The configurations: in the package, as a wheel carries them, or beside it in a checkout.
+
+The package's own go first: a checkout has none there, and what lies beside an installed package is not ours.
+The copy of the code that SLURM jobs run has neither, and composes nothing.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,7 @@ def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
     Only plain runs and sweeps are checked; `--help`, `--cfg` and the like go to Hydra as they are.
     Raises ConfigurationError with every fault of every override and every cell.
     """
+    assert (CONF / f"{command.config_name}.yaml").is_file(), f"the configurations are not in {CONF}"  # noqa: S101
     quoted = [_with_quoted_choice(argument) for argument in arguments]
     flags = {argument for argument in quoted if argument.startswith("-")}
     if flags <= _RUN_FLAGS:

@@ -1,13 +1,24 @@
 """The commands that messages advise. A choice of a group is the name of what it configures, in lower case."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sailor_exp.config.schema import Device, GatherConfig
 from sailor_exp.profiles.profile import powers_up_to
 from sailor_exp.profiles.registry import profile_named
 
 _LINKS = "network"
+
+_INSTALLED = "sailor-exp-"
+"""How the names of the installed commands begin."""
+
+
+def started(name: str) -> str:
+    """Return how `launch` or `gather` is started: as the command that runs now was, installed or from a checkout."""
+    installed = Path(sys.argv[0]).name.startswith(_INSTALLED)
+    return f"{_INSTALLED}{name}" if installed else f"python {name}.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +39,14 @@ class Advice:
         cells = list(cells)
         tps, microbatches = sorted({tp for tp, _ in cells}), sorted({mbs for _, mbs in cells})
         axes = f"vm={max([self.vm, *tps])} tp={_list(tps)} mbs={_list(microbatches)}"
-        return " ".join(["python launch.py -m", self._cell, axes, *self.measured_with])
+        return " ".join([started("launch"), "-m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
         """Return the command that measures another profile, and gathers what it measured where a reader needs that."""
         profile = profile_named(name)
         if profile.about_model:
             axes = profile.advised_axes(self.vm)
-            return " ".join([f"python launch.py -m profile={name} {self._cell} {axes}", *self.measured_with])
+            return " ".join([f"{started('launch')} -m profile={name} {self._cell} {axes}", *self.measured_with])
         return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self.overlap())
 
     def fit(self, scope: str) -> str:
@@ -53,7 +64,7 @@ class Advice:
             return self._links(_LINKS)
         launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
         ranks = ",".join(str(count) for count in powers_up_to(self.vm))
-        return f"python launch.py -m profile={_LINKS} {self._gpu} vm={self.vm} nodes=2 ranks={ranks}{launcher}"
+        return f"{started('launch')} -m profile={_LINKS} {self._gpu} vm={self.vm} nodes=2 ranks={ranks}{launcher}"
 
     def overlap(self) -> str:
         """Return the command that measures overlap."""
@@ -61,14 +72,14 @@ class Advice:
 
     def _links(self, profile: str) -> str:
         axes = profile_named(profile).advised_axes(self.vm)
-        return f"python launch.py -m profile={profile} {self._gpu} {axes}"
+        return f"{started('launch')} -m profile={profile} {self._gpu} {axes}"
 
     def _gathered(self, measuring: str) -> str:
-        return f"{measuring} && python gather.py {self._gpu} exporter=network"
+        return f"{measuring} && {started('gather')} {self._gpu} exporter=network"
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""
-        return " ".join([f"python gather.py {self._cell}", *self.measured_with])
+        return " ".join([started("gather"), self._cell, *self.measured_with])
 
     @property
     def _cell(self) -> str:

@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def server(device: Device) -> ForkServerContext:
     os.environ |= {
         "DS_ACCELERATOR": device.value,
         "OMP_NUM_THREADS": str(THREADS_PER_RANK),
-        "PYTHONPATH": os.pathsep.join([str(_CODE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join(_search_first()),
+        "PYTHONSAFEPATH": "1",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
     context = multiprocessing.get_context("forkserver")
@@ -67,6 +69,17 @@ def server(device: Device) -> ForkServerContext:
     with _interrupts_ignored():
         forkserver.ensure_running()
     return context
+
+
+def _search_first() -> list[str]:
+    """Return where ranks look for modules first: with this very code, then in what PYTHONPATH names.
+
+    An installed package is found without, after PYTHONPATH. Named there it would bring along all that is installed
+    beside it, and ranks would compute with another torch than a `module load` named.
+    """
+    named = [path for path in [os.environ.get("PYTHONPATH")] if path]
+    installed = _CODE in {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
+    return named if installed else [str(_CODE), *named]
 
 
 @cache

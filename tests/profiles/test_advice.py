@@ -1,3 +1,5 @@
+import pytest
+
 from sailor_exp.profiles.advice import advice_of
 from tests.build.cells import gather_config
 
@@ -37,3 +39,19 @@ def test_a_profile_is_advised_with_the_cells_that_its_planner_needs() -> None:
 def test_a_cpu_stands_for_two_machines_and_one_gpu_has_nothing_inside() -> None:
     advice = advice_of(gather_config("vm='1'"))
     assert advice.links() == ["python launch.py -m profile=network gpu=cpu vm=1 nodes=2 ranks=1"]
+
+
+@pytest.mark.parametrize(
+    ("running", "launch", "gather"),
+    [
+        ("gather.py", "python launch.py -m ", "python gather.py "),
+        ("/environment/bin/sailor-exp-gather", "sailor-exp-launch -m ", "sailor-exp-gather "),
+    ],
+)
+def test_commands_are_advised_as_the_running_one_was_started(monkeypatch, running, launch, gather) -> None:
+    monkeypatch.setattr("sys.argv", [running])
+    advice = advice_of(gather_config())
+    assert advice.gather().startswith(gather)
+    assert f" && {gather}" in advice.fit("intra")
+    for command in (advice.measure([(1, 1)]), advice.profile("varuna"), advice.link("intra"), advice.overlap()):
+        assert command.startswith(launch)
