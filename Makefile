@@ -24,6 +24,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: lint test
 
@@ -35,6 +36,7 @@ accuracy: $(VENV)/installed
 	$(BIN)/python -m tests.bench.accuracy
 
 slurm-up: $(VENV)/installed
+	tests/cluster/install_packages
 	$(BIN)/python -m tests.cluster.cluster up
 
 slurm-down: $(VENV)/installed
