@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from sailor_exp.errors import FitError, LayerIdsError, MissingCellError, MissingInputError
-from sailor_exp.exporters.registry import EXPORTERS
 from sailor_exp.profiles.layers.published import MEMORY_KEYS
-from tests.build.reference_data import PUBLISHED, differing, expected, exported, lay_out, published, source
+from tests.build.reference_data import PUBLISHED, differing, expected, exported, inputs, lay_out, published
 
 MIB = 2**20
+PLANNERS = ("amp", "galvatron", "metis", "oobleck", "piper", "varuna")
 
 
 @pytest.fixture
@@ -237,7 +237,7 @@ def test_oobleck_refuses_a_fit_without_any_bandwidth(root: Path) -> None:
         exported(root, "oobleck", 4)
 
 
-@pytest.mark.parametrize("exporter", sorted(EXPORTERS))
+@pytest.mark.parametrize("exporter", PLANNERS)
 def test_a_model_of_35_layers_loses_none_of_them(root: Path, exporter: str) -> None:
     """As LLAMA has: embedding, 32 layers, final norm, head. The published head of it was dropped."""
     overrides = ("model.name=LLAMA-3-8", "model.num_layers=32", "model.separate_final_norm=true")
@@ -300,7 +300,7 @@ def test_sizes_come_from_the_data_and_not_from_the_configured_architecture(root:
 
 def test_a_database_of_another_layer_count_than_the_model_is_refused(root: Path) -> None:
     with pytest.raises(LayerIdsError, match=r"26 layer ids, none of the id 26; the configured model has 27, 0 to 26"):
-        source(root, "amp", 4, "model.num_layers=25")
+        _ = inputs(root, "amp", 4, "model.num_layers=25").database
 
 
 def test_all_keys_of_the_published_memory_are_read() -> None:

@@ -1,31 +1,48 @@
 import csv
 import io
+import itertools
 import sys
 from pathlib import Path
 
 import pytest
 
+from sailor_exp.config.schema import CELL_KEYS
 from sailor_exp.errors import MissingPackageError
-from sailor_exp.exporters import tables
+from sailor_exp.exporters import csv as csv_exporter
+from sailor_exp.exporters import parquet as parquet_exporter
+from sailor_exp.exporters.tables import columns, rows
+from sailor_exp.profiles.registry import profile_named
+from sailor_exp.records.files import read_every
 from sailor_exp.records.record import Outcome
 from tests.build.commands import gather
 from tests.build.records import FORWARD_S, cell, measured, unmeasured, write_grid
+from tests.build.reference_data import REFERENCE
 
 RECORDS = [
     (Path("ok.json"), measured(cell(tp=2, mbs=4), commit="abc", torch="2.9.0", steps=7)),
     (Path("oom.json"), unmeasured(cell(mbs=8), Outcome.oom)),
 ]
+STORED = [
+    stored
+    for directory in ("gpt-tiny/CPU", "network/CPU")
+    for stored in read_every(REFERENCE / "demo-all/outputs" / directory, lambda name: profile_named(name).schema)
+]
+ABOUT_THE_FILE = {"started_at", "finished_at", "record"}
 
 
 def rows_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
+def as_csv(records) -> list[dict[str, str]]:
+    return rows_of(csv_exporter.rendered(columns(), rows(records)))
+
+
 def test_a_measured_cell_has_a_row_for_each_part_and_phase() -> None:
-    rows = rows_of(tables.as_csv(RECORDS[:1]))
+    table = as_csv(RECORDS[:1])
     parts, phases = ("embedding", "layer", "head"), ("forward", "backward", "update", "overhead")
-    assert [(row["part"], row["phase"]) for row in rows] == [(part, phase) for part in parts for phase in phases]
-    forward = rows[4]
+    assert [(row["part"], row["phase"]) for row in table] == [(part, phase) for part in parts for phase in phases]
+    forward = table[4]
     assert float(forward["value_s"]) == FORWARD_S["layer"] * 4 / 2
     assert float(forward["median_s"]) == pytest.approx(0.99 * FORWARD_S["layer"] * 4 / 2)
     wanted = {"model": "gpt-tiny", "gpu": "CPU", "tp": "2", "mbs": "4", "outcome": "ok", "count": "7", "commit": "abc"}
@@ -34,16 +51,47 @@ def test_a_measured_cell_has_a_row_for_each_part_and_phase() -> None:
 
 
 def test_a_cell_without_numbers_has_one_row_whose_numbers_are_empty() -> None:
-    (row,) = rows_of(tables.as_csv(RECORDS[1:]))
+    (row,) = as_csv(RECORDS[1:])
     assert (row["outcome"], row["message"], row["mbs"]) == ("oom", "ended as oom", "8")
     assert {row[key] for key in ("part", "phase", "median_s", "value_s", "count", "params_bytes")} == {""}
 
 
+@pytest.mark.parametrize("profile", sorted({record.identity.profile for _, record in STORED}))
+def test_every_row_of_every_profile_has_a_number(profile: str) -> None:
+    numbers = ("value", "value_s")
+    table = list(rows((path, record) for path, record in STORED if record.identity.profile == profile))
+    assert table
+    for row in table:
+        assert any(row.get(name) is not None for name in numbers), row
+
+
+def test_no_two_rows_differ_in_the_name_of_their_file_only() -> None:
+    seen: dict[tuple, str] = {}
+    for row in rows(STORED):
+        said = tuple(sorted((key, str(value)) for key, value in row.items() if key not in ABOUT_THE_FILE))
+        assert said not in seen, (row["record"], seen[said])
+        seen[said] = row["record"]
+
+
+def test_every_key_of_a_cell_is_a_column() -> None:
+    assert set(CELL_KEYS) <= columns().keys()
+    (row,) = itertools.islice(rows(STORED[:1]), 1)
+    assert {key: row[key] for key in ("pp", "tp", "mbs", "num_microbatches")} == STORED[0][1].identity.cell_keys
+
+
+def test_what_a_check_measured_and_predicted_stands_in_the_table() -> None:
+    (path, record) = next(stored for stored in STORED if stored[1].identity.profile == "check")
+    table = [row for row in rows([(path, record)]) if row["predicted_from"] == "interleaved"]
+    assert [row["quantity"] for row in table] == ["total", "forward", "backward", "update", "peak_bytes"]
+    assert table[0]["value"] == record.measured.measured["total"].value_s
+    assert table[0]["error"] == pytest.approx(table[0]["predicted"] / table[0]["value"] - 1)
+
+
 def test_parquet_holds_the_same_rows_with_types() -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    table = parquet.read_table(io.BytesIO(tables.as_parquet(RECORDS)))
-    assert table.column_names == list(tables.COLUMNS)
-    expected = [{name: row.get(name) for name in tables.COLUMNS} for row in tables.rows(RECORDS)]
+    table = parquet.read_table(io.BytesIO(parquet_exporter.rendered(columns(), rows([*RECORDS, *STORED]))))
+    assert table.column_names == list(columns())
+    expected = [{name: row.get(name) for name in columns()} for row in rows([*RECORDS, *STORED])]
     assert table.to_pylist() == expected
     assert str(table.schema.field("value_s").type) == "double"
 
@@ -51,11 +99,14 @@ def test_parquet_holds_the_same_rows_with_types() -> None:
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'sailor-exp\[parquet\]'"):
-        tables.as_parquet(RECORDS)
+        parquet_exporter.rendered(columns(), rows(RECORDS))
 
 
 def test_the_table_is_written_below_the_export_root(tmp_path: Path) -> None:
     write_grid(tmp_path / "outputs/gpt-tiny/CPU", tps=(1, 2), microbatches=(1,))
     done = gather(tmp_path, "exporter=csv")
-    assert (done.returncode, done.stdout) == (0, "2 records in outputs/export/tables/gpt-tiny/CPU.csv\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "csv of gpt-tiny on CPU: 2 records in outputs/export/tables/gpt-tiny/CPU.csv\n",
+    )
     assert len(rows_of((tmp_path / "outputs/export/tables/gpt-tiny/CPU.csv").read_bytes())) == 2 * 3 * 4

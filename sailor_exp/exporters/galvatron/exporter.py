@@ -52,8 +52,9 @@ def hardware_profile(inputs: Inputs) -> dict[str, float]:
     Groups that are consecutive stay inside a machine as long as they fit; all others have one member a machine. The
     reader computes MiB x 2(n-1)/n / bandwidth, so the figure is bus bandwidth.
     """
-    overlap, network = _overlap(inputs), inputs.network()
+    network = inputs.network()
     between = inputs.fit_between_machines(network)
+    overlap = _overlap(inputs)
     figures = {}
     for ranks in range(2, inputs.max_nodes + 1):
         consecutive = _fit_within_machine(inputs, network, ranks) if ranks <= inputs.gpus_per_vm else between

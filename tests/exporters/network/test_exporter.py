@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from sailor_exp.errors import DamagedFileError, MissingPackageError
+from sailor_exp.errors import DamagedFileError, MissingPackageError, MixedRecordsError
+from sailor_exp.exporters.exporter import write as write_files
+from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.network.fits import read_network
-from sailor_exp.exporters.network.merge import merge
 from sailor_exp.exporters.network.plot import as_png, in_text
 from sailor_exp.exporters.network.records import read
-from sailor_exp.records import files as record_files
+from sailor_exp.exporters.registry import exporter_named
+from sailor_exp.records.files import prepare, write
 from sailor_exp.records.record import Outcome
+from tests.build.cells import gather_config
 from tests.build.commands import gather
 from tests.build.link_records import link_record, network_cell, overlap_cell, overlap_record, rate
-from tests.build.records import unmeasured
+from tests.build.records import changed, unmeasured
 
 PUBLISHED = {
     "inter": {"A100-40": {"1": [[-0.002, 0.14, 1.1], 2420367713.5]}, "CPU": {"8": [[0, 0, 1], 1e9]}},
@@ -23,21 +26,21 @@ NETWORK_FILE = "export/sailor/providers/network_coeffs_all_homo.json"
 OVERLAP_FILE = "export/sailor/Planner/baselines/Galvatron/overlap_coe_dicts.json"
 
 
-def write_records(directory, *made):
-    record_files.prepare(directory)
-    for each in made:
-        record_files.write(each, directory)
+def write_records(directory, *records):
+    prepare(directory)
+    for record in records:
+        write(record, directory)
 
 
-def merged(tmp_path, *made):
-    write_records(tmp_path / "network", *made)
-    return merge(
-        lock=tmp_path / "export/lock",
-        network_file=tmp_path / NETWORK_FILE,
-        overlap_file=tmp_path / OVERLAP_FILE,
-        gpu="CPU",
-        found=read(tmp_path / "network", "CPU"),
-    )
+def asked(directory, *overrides):
+    return gather_config("exporter=network", f"network_dir={directory}", *overrides)
+
+
+def merged(tmp_path, *records):
+    """Export to the files below the temporary directory."""
+    write_records(tmp_path / "network", *records)
+    with Inputs(asked(tmp_path / "network", f"export_root={tmp_path}/export")) as inputs:
+        write_files(exporter_named("network").files(inputs).files)
 
 
 def there(path, content):
@@ -95,8 +98,8 @@ def test_the_newest_record_with_numbers_counts(tmp_path):
 
 def test_records_of_another_gpu_are_not_taken_for_this_ones(tmp_path):
     write_records(tmp_path, link_record(network_cell("gpu=a100-40"), rate(1.0)))
-    assert read(tmp_path, "CPU").links == ()
-    assert [link.count for link in read(tmp_path, "A100-40").links] == [2]
+    assert read(asked(tmp_path)).links == ()
+    assert [link.count for link in read(asked(tmp_path, "gpu=a100-40")).links] == [2]
 
 
 @pytest.mark.parametrize("name", [NETWORK_FILE, OVERLAP_FILE])
@@ -155,7 +158,7 @@ def test_a_fit_that_planners_ask_beyond_what_was_measured_is_warned_of(tmp_path)
         link_record(network_cell(ranks=2), rate(1.0)),
         link_record(network_cell(ranks=4), rate(1.0), sizes=long),
     )
-    (warning,) = read(tmp_path, "CPU").warnings
+    (warning,) = read(asked(tmp_path)).warnings
     assert warning.startswith(
         "the intra fit of CPU for 2 ranks was measured up to 16.0 MiB, and what it gives beyond is a"
     )
@@ -164,7 +167,7 @@ def test_a_fit_that_planners_ask_beyond_what_was_measured_is_warned_of(tmp_path)
 
 def test_too_few_sizes_are_told_with_what_to_do(tmp_path):
     write_records(tmp_path, link_record(network_cell(), rate(1.0), sizes=[2**16, 2**17]))
-    found = read(tmp_path, "CPU")
+    found = read(asked(tmp_path))
     assert found.links == ()
     assert found.lacking[0].startswith("the intra fit of CPU for 2 ranks has 2 sizes; a fit needs 3.")
 
@@ -183,13 +186,43 @@ def test_a_plot_without_matplotlib_names_the_extra(tmp_path, monkeypatch):
     write_records(tmp_path, link_record(network_cell(), rate(1.0)))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingPackageError, match=r"pip install 'sailor-exp\[plot\]'"):
-        as_png("CPU", read(tmp_path, "CPU").links)
+        as_png("CPU", read(asked(tmp_path)).links)
 
 
 def test_the_plot_in_the_terminal_has_every_size_on_its_axes(tmp_path):
     write_records(tmp_path, link_record(network_cell(), lambda size: 1e-4 + size / 2e9))
-    (link,) = read(tmp_path, "CPU").links
+    (link,) = read(asked(tmp_path)).links
     lines = in_text(link).splitlines()
     assert len({len(line) for line in lines[1:-2]}) == 1
     assert sum(line.count("o") + line.count("●") for line in lines[1:-2]) == len(link.fitted.points)
     assert lines[-1].split() == ["64.0", "KiB", "16.0", "MiB"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [(("gpu.device=cuda", "gpu.backend=nccl"), "gpu.device"), (("gpu.backend=nccl",), "gpu.backend")],
+)
+def test_records_of_the_same_gpu_name_and_another_device_or_backend_are_refused(tmp_path, overrides, key):
+    write_records(
+        tmp_path, link_record(network_cell(ranks=4), rate(1.0)), link_record(network_cell(*overrides), rate(1.0))
+    )
+    with pytest.raises(MixedRecordsError, match=rf"measured with {key}=.*; asked for is {key}=.*, which network_"):
+        read(asked(tmp_path))
+
+
+@pytest.mark.parametrize("profile", ["network", "overlap"])
+def test_records_of_an_older_method_are_not_taken_without_a_word(tmp_path, profile):
+    make = {
+        "network": lambda ranks: link_record(network_cell(ranks=ranks), rate(1.0)),
+        "overlap": lambda ranks: overlap_record(overlap_cell(ranks=ranks), product=1.5, all_reduce=1.5),
+    }[profile]
+    older = changed(make(2), method=1)
+    write_records(tmp_path / "alone", older)
+    assert any(
+        "were measured by method 1; method 2 measures now" in text for text in read(asked(tmp_path / "alone")).warnings
+    )
+    write_records(tmp_path / "both", older, make(4))
+    both = read(asked(tmp_path / "both"))
+    counts = [link.count for link in both.links] if profile == "network" else list(both.slowdowns)
+    assert counts == [4]
+    assert any("1 records of an older method of measuring were left out" in text for text in both.warnings)

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -7,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from sailor_exp.errors import DamagedFileError, LayerIdsError, LockError
+from sailor_exp.errors import DamagedFileError, LayerIdsError
+from sailor_exp.exporters.exporter import write as write_files
+from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.sailor.database import Place
-from sailor_exp.exporters.sailor.grid import table_of
+from sailor_exp.exporters.sailor.grid import grid_of
 from sailor_exp.exporters.sailor.merge import Merged, merge
-from sailor_exp.files.lock import locked
+from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import CellKey, CellProfile
 from tests.build.cells import gather_config
 from tests.build.commands import ROOT
 from tests.build.records import cell, measured
 
 TINY = ("model=gpt-tiny",)
-MODEL = gather_config(*TINY).model
 
 
 def place(root: Path) -> Place:
@@ -27,11 +27,15 @@ def place(root: Path) -> Place:
 
 def profiles(*keys: tuple[int, int], **changes) -> dict[CellKey, CellProfile]:
     records = [(Path("r.json"), measured(cell(*TINY, tp=tp, mbs=mbs), **changes)) for tp, mbs in keys]
-    return dict(table_of(gather_config(*TINY), records, []).cells)
+    return dict(grid_of(gather_config(*TINY), records, []).cells)
 
 
 def merged(root: Path, cells: dict[CellKey, CellProfile], without_numbers: tuple[CellKey, ...] = ()) -> Merged:
-    return merge(place(root), MODEL, cells, without_numbers)
+    """What a merge made, written as an export writes it."""
+    with Inputs(gather_config(*TINY, f"export_root={root}")) as inputs:
+        made = merge(inputs.place, inputs.model, cells, without_numbers, inputs.shared)
+        write_files(made.files)
+    return made
 
 
 def content(path: Path):
@@ -63,9 +67,10 @@ def test_every_level_is_written_in_numeric_order(tmp_path: Path) -> None:
     long = gather_config("model=opt-350")
     records = [(Path("r.json"), measured(cell("model=opt-350", "vm='8'", tp=tp, mbs=16))) for tp in (8, 1)]
     records += [(Path("r.json"), measured(cell("model=opt-350", "vm='8'", tp=1, mbs=mbs))) for mbs in (8, 2)]
-    table = table_of(long, records, [])
+    grid = grid_of(long, records, [])
     of_opt = Place(root=tmp_path, model="OPT-350", gpu="CPU")
-    merge(of_opt, long.model, dict(reversed(table.cells.items())), [])
+    backwards = dict(reversed(grid.cells.items()))
+    write_files(merge(of_opt, long.model, backwards, [], json_file.read_object_if_there).files)
     profile = content(of_opt.profile)
     assert list(profile) == ["2", "8", "16"]
     assert list(profile["16"]) == ["1", "8"]
@@ -197,32 +202,3 @@ def test_a_merge_killed_while_writing_leaves_every_file_whole_and_no_lock(
     assert all(found in (before, after) for found, before, after in zip(left, old, new, strict=True))
     assert left != new
     assert old != new
-
-
-def test_a_lock_that_is_held_is_told_after_the_wait(tmp_path: Path) -> None:
-    told = pytest.raises(LockError, match=r"another process has held it for 0\.05 s")
-    with locked(tmp_path / "lock"), told, locked(tmp_path / "lock", timeout_s=0.05):
-        pytest.fail("locked twice")
-    with locked(tmp_path / "lock", timeout_s=0.05):
-        pass
-
-
-def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from sailor_exp.files.lock import locked\n"
-        "with locked(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "lock")],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(LockError), locked(tmp_path / "lock", timeout_s=0.05):
-        pytest.fail("locked twice")
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
-    with locked(tmp_path / "lock", timeout_s=0.05):
-        pass
-    holder.stdout.close()
