@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sailor_exp.config.schema import CELL_KEYS, cell_from, gather_from
 from sailor_exp.errors import ConfigurationError
+from sailor_exp.exporters.registry import name_faults
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
@@ -55,9 +56,14 @@ LAUNCH = Command(
     axes=frozenset(CELL_KEYS),
     crossed=True,
 )
-GATHER = Command(
-    config_name="gather", faults=lambda config: gather_faults(gather_from(config)), axes=frozenset(), crossed=False
-)
+
+
+def _gather_faults(config: DictConfig) -> list[str]:
+    gather = gather_from(config)
+    return [*gather_faults(gather), *name_faults(gather.exporter.name)]
+
+
+GATHER = Command(config_name="gather", faults=_gather_faults, axes=frozenset(), crossed=False)
 
 
 def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:

@@ -212,13 +212,3 @@ class MissingPackageError(SailorExpError):
     def __init__(self, *, asked: str, package: str, extra: str) -> None:
         self.package = package
         super().__init__(f"{asked} needs {package}, which is not installed: pip install 'sailor-exp[{extra}]'")
-
-
-class UnknownExporterError(SailorExpError):
-    """An exporter that no file or folder of `sailor_exp/exporters/` stands for."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        super().__init__(
-            f"there is no exporter named {name!r}: sailor_exp/exporters/ has neither {name}.py nor {name}/"
-        )

@@ -55,7 +55,9 @@ def table(inputs: Inputs, ending: str, render: Render) -> Export:
     records = list(read_every(Path(inputs.config.profile_dir), lambda name: profile_named(name).schema))
     if not records:
         raise nothing_measured(inputs)
-    path = inputs.place.root / "tables" / inputs.model.name / f"{inputs.gpu}.{ending}"
+    about_model = any(record.identity.model is not None for _, record in records)
+    subject = inputs.model.name if about_model else "network"
+    path = inputs.place.root / "tables" / subject / f"{inputs.gpu}.{ending}"
     count = "1 record" if len(records) == 1 else f"{len(records)} records"
     return Export(files={path: render(columns(), rows(records))}, summary=f"{count} in {path}")
 

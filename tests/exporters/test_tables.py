@@ -59,7 +59,10 @@ def test_a_cell_without_numbers_has_one_row_whose_numbers_are_empty() -> None:
 @pytest.mark.parametrize("profile", sorted({record.identity.profile for _, record in STORED}))
 def test_every_row_of_every_profile_has_a_number(profile: str) -> None:
     numbers = ("value", "value_s")
-    table = list(rows((path, record) for path, record in STORED if record.identity.profile == profile))
+    measured = [
+        stored for stored in STORED if stored[1].identity.profile == profile and stored[1].outcome is Outcome.ok
+    ]
+    table = list(rows(measured))
     assert table
     for row in table:
         assert any(row.get(name) is not None for name in numbers), row
