@@ -1,11 +1,15 @@
-"""Records of `make demo-all` and of `profile=check`, made at a54c660 (version 1, method 2): read and used as they are."""
+"""Records of `make demo-all` and of `profile=check`, made at a54c660 (version 1, method 2), are used as they are."""
 
+import csv
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.build.commands import gather
+from tests.build.commands import ROOT, gather
 from tests.build.reference_data import REFERENCE
 
 STORED = REFERENCE / "demo-all/outputs"
@@ -39,3 +43,53 @@ def test_every_export_is_to_the_byte_what_it_was(stored: Path) -> None:
     found = files_below(stored / EXPORT)
     assert found.keys() == wanted.keys() - {str(TABLE.relative_to(EXPORT))}
     assert [name for name in found if found[name] != wanted[name]] == []
+
+
+def test_the_tidy_table_has_the_numbers_of_every_profile(stored: Path) -> None:
+    """At a54c660 all but those of layers were empty."""
+    assert gather(stored, "exporter=csv").returncode == 0
+    assert gather(stored, "exporter=csv", "profile_dir=outputs/network/CPU").returncode == 0
+    tables = [stored / TABLE, stored / EXPORT / "tables/network/CPU.csv"]
+    rows = [row for table in tables for row in csv.DictReader(table.open()) if row["outcome"] == "ok"]
+    assert {row["profile"] for row in rows if row["value"] or row["value_s"]} == {
+        "layers", "varuna", "oobleck", "galvatron", "check", "network", "overlap",
+    }  # fmt: skip
+    former = list(csv.DictReader((STORED / "export" / TABLE.relative_to(EXPORT)).open()))
+    layers = [row for row in former if row["profile"] == "layers"]
+    now = {(row["record"], row["part"], row["phase"]): row for row in rows if row["profile"] == "layers"}
+    for row in layers:
+        assert {key: now[row["record"], row["part"], row["phase"]][key] for key in row} == row
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tp=1,2", "mbs=1,2"),
+        ("profile=varuna", "tp=2", "mbs=1,2"),
+        ("profile=oobleck", "tp=1,2"),
+        ("profile=galvatron", "pp=1,2", "tp=1,2"),
+        ("profile=overlap",),
+        ("profile=network", "nodes=1,2", "profile.most_bytes=16777216", "sampling.budget_s=2"),
+        ("profile=check", "tp=1,2", "mbs=1", "num_microbatches=2"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_launch_measures_nothing_again_and_makes_the_same_files_of_the_records(
+    stored: Path, command: tuple[str, ...]
+) -> None:
+    beside = [path for path in (stored / "outputs/gpt-tiny/CPU").iterdir() if path.suffix == ".json"]
+    before = files_below(stored / "outputs")
+    if not any(word.startswith(("profile=network", "profile=overlap", "profile=check")) for word in command):
+        for path in beside:
+            path.unlink()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    launch = [sys.executable, str(ROOT / "launch.py"), "-m", "vm=2", *command]
+    done = subprocess.run(launch, cwd=stored, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line for line in done.stdout.splitlines() if ": ok" in line or "2: infeasible (" in line]
+    assert told
+    assert all("(was there" in line for line in told), done.stdout
+    after = files_below(stored / "outputs")
+    assert {name: content for name, content in after.items() if before.get(name) != content} == {}
+    assert {name for name in before if name.endswith(".json") and "/records/" in name} <= after.keys()

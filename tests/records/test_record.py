@@ -1,60 +1,63 @@
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from sailor_exp.errors import RecordError, StorageError
-from sailor_exp.files import whole
 from sailor_exp.profiles.identity import identity_of
-from sailor_exp.profiles.layers import profile_file
-from sailor_exp.profiles.layers.summary import layers_of, memory_of, samples_of, statistics_of
-from sailor_exp.records import files as record_files
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
+from sailor_exp.profiles.layers.profile import PROFILE
+from sailor_exp.profiles.registry import NAMES, profile_named
 from sailor_exp.records import provenance
+from sailor_exp.records.files import read, read_all, read_every, write
 from sailor_exp.records.record import Ending, Outcome, Record
 from tests.build.cells import cell
-from tests.build.measurements import measurement, part
+from tests.build.measurements import DEVICE, part, share
+from tests.build.reference_data import REFERENCE
+
+LayersRecord = Record[LayersMeasurement]
+STORED = REFERENCE / "demo-all/outputs"
 
 
-def measured(*overrides: str, seconds: float = 0.25) -> Record:
+def measured(*overrides: str, seconds: float = 0.25) -> LayersRecord:
     asked = cell("sampling.warmup=2", *overrides)
-    kinds = dict.fromkeys(layers_of(asked).values())
-    ranks = [measurement([part(kind, kind, seconds) for kind in kinds])] * asked.tp
-    samples = samples_of(asked, ranks)
-    return Record(
+    kinds = ("embedding", "layer", "head")
+    shares = [share([part(kind, kind, seconds) for kind in kinds])] * asked.tp
+    return LayersRecord(
         outcome=Outcome.ok,
         identity=identity_of(asked),
-        ending=None,
-        layers=layers_of(asked),
-        statistics=statistics_of(asked, samples),
-        memory=memory_of(ranks),
-        samples=samples,
-        provenance=provenance.gather(asked, [ranks[0].device], started_at=provenance.now()),
+        measurement=PROFILE.measurement(asked, shares),
+        provenance=provenance.gather(asked, [DEVICE], started_at=provenance.now()),
     )
 
 
-def ended(outcome: Outcome, *overrides: str) -> Record:
+def ended(outcome: Outcome, *overrides: str) -> LayersRecord:
     asked = cell(*overrides)
-    return Record(
+    return LayersRecord(
         outcome=outcome,
         identity=identity_of(asked),
         ending=Ending(message="it ended"),
-        layers=None,
-        statistics=None,
-        memory=None,
-        samples=None,
         provenance=provenance.gather(asked, [], started_at=provenance.now()),
     )
 
 
+def read_layers(path):
+    return read(path, LayersMeasurement)
+
+
 def test_a_record_reads_back_as_it_was_written(tmp_path):
-    made = measured("tp=2", "mbs=4")
-    path = record_files.write(made, tmp_path)
-    assert record_files.read(path) == made
-    assert list(record_files.read_all(tmp_path)) == [(path, made)]
+    record = measured("tp=2", "mbs=4")
+    path = write(record, tmp_path)
+    assert read_layers(path) == record
+    assert list(read_all(tmp_path, "layers", LayersMeasurement)) == [(path, record)]
+
+
+def test_a_record_has_a_line_for_each_key_so_that_a_person_can_read_it(tmp_path):
+    lines = write(measured(), tmp_path).read_text().splitlines()
+    assert [line.partition(":")[0].strip().strip('"') for line in lines if ":" in line] == [
+        "format", "version", "outcome", "identity", "ending",
+        "measurement", "layers", "statistics", "memory", "samples", "provenance",
+    ]  # fmt: skip
 
 
 def test_a_record_says_where_it_was_made():
@@ -81,107 +84,97 @@ def test_the_slurm_job_is_part_of_the_provenance():
         (b'{"format": "sailor-exp record", "version": Infinity}', "Infinity"),
         (b"[1, 2]", "is not a sailor-exp record"),
         (b'{"timing": {}}', "is not a sailor-exp record"),
-        (b'{"format": "sailor-exp record", "version": 2}', "has version 2; this code reads version 1"),
+        (b'{"format": "sailor-exp record", "version": 3}', "has version 3; this code reads versions 1 to 2"),
         (b'{"format": "sailor-exp record", "version": 1}', "outcome: Field required"),
+        (b'{"format": "sailor-exp record", "version": 2}', "outcome: Field required"),
     ],
 )
 def test_a_damaged_or_foreign_record_is_named_with_what_is_wrong_and_left_as_it_is(tmp_path, content, fault):
     path = tmp_path / "record.json"
     path.write_bytes(content)
     with pytest.raises(RecordError, match=fault) as raised:
-        record_files.read(path)
+        read_layers(path)
     assert str(path) in str(raised.value)
     assert path.read_bytes() == content
 
 
 def test_a_negative_time_or_an_unknown_key_is_refused(tmp_path):
-    path = record_files.write(measured(), tmp_path)
+    path = write(measured(), tmp_path)
     content = json.loads(path.read_text())
-    content["samples"]["calibration_s"][0][0] = -1.0
+    content["measurement"]["samples"]["calibration_s"][0][0] = -1.0
     content["surprise"] = 1
     path.write_text(json.dumps(content))
     with pytest.raises(RecordError, match="2 faults"):
-        record_files.read(path)
+        read_layers(path)
 
 
 def test_a_record_cannot_be_ok_without_numbers_nor_fail_without_a_reason():
     content = measured().model_dump()
     with pytest.raises(ValidationError, match="an ok record has"):
-        Record.model_validate(content | {"memory": None})
+        LayersRecord.model_validate(content | {"measurement": None})
     with pytest.raises(ValidationError, match="says how it ended"):
-        Record.model_validate(content | {"outcome": "failed"})
+        LayersRecord.model_validate(content | {"outcome": "failed"})
+
+
+def test_a_record_without_numbers_says_so_where_they_are_asked_for():
+    with pytest.raises(ValueError, match=r"layers_gpt-tiny_CPU_tp1_mbs1_\w+\.json is oom: it has no numbers"):
+        _ = ended(Outcome.oom).measured
 
 
 def test_a_measurement_that_is_replaced_is_kept(tmp_path):
     first, second = measured(seconds=0.5), measured(seconds=0.25)
-    record_files.write(first, tmp_path)
-    path = record_files.write(second, tmp_path)
-    assert record_files.read(path) == second
+    write(first, tmp_path)
+    path = write(second, tmp_path)
+    assert read_layers(path) == second
     (kept,) = (tmp_path / "records/superseded").glob("*.json")
-    assert record_files.read(kept) == first
-    assert [made for _, made in record_files.read_all(tmp_path)] == [second]
+    assert read_layers(kept) == first
+    assert [record for _, record in read_all(tmp_path, "layers", LayersMeasurement)] == [second]
 
 
 def test_an_outcome_without_numbers_is_replaced_for_good(tmp_path):
-    record_files.write(ended(Outcome.failed), tmp_path)
-    record_files.write(measured(), tmp_path)
+    write(ended(Outcome.failed), tmp_path)
+    write(measured(), tmp_path)
     assert not (tmp_path / "records/superseded").exists()
 
 
 def test_records_of_one_cell_under_two_identities_lie_side_by_side(tmp_path):
-    record_files.write(measured(), tmp_path)
-    record_files.write(measured("optimizer=sgd"), tmp_path)
-    assert len(list(record_files.read_all(tmp_path))) == 2
-
-
-def test_a_file_that_cannot_be_written_leaves_the_former_one_and_nothing_else(tmp_path):
-    path = tmp_path / "file.json"
-    path.write_text("former")
-    program = (
-        "import resource, sys; from pathlib import Path; from sailor_exp.files.whole import write_whole\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); write_whole(Path({str(path)!r}), b'x' * 5000)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert f"StorageError: cannot write {path}: File too large" in done.stderr
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file.json", "former")]
+    write(measured(), tmp_path)
+    write(measured("optimizer=sgd"), tmp_path)
+    assert len(list(read_all(tmp_path, "layers", LayersMeasurement))) == 2
 
 
 def test_a_directory_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(StorageError, match=r"cannot write .*occupied/records"):
-        record_files.write(measured(), tmp_path / "occupied")
+        write(measured(), tmp_path / "occupied")
 
 
-def test_only_what_was_left_unfinished_long_ago_is_cleared(tmp_path):
-    old, new, other = (tmp_path / name for name in (".unfinished-a", ".unfinished-b", "kept.json"))
-    for path in (old, new, other):
-        path.write_text("")
-    os.utime(old, (0, 0))
-    os.utime(other, (0, 0))
-    whole.remove_unfinished(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".unfinished-b", "kept.json"}
+def test_records_of_every_profile_of_version_1_are_read_with_their_numbers_where_they_now_stand():
+    records = [
+        record
+        for directory in ("gpt-tiny/CPU", "network/CPU")
+        for _, record in read_every(STORED / directory, lambda name: profile_named(name).schema)
+    ]
+    assert {record.identity.profile for record in records} == set(NAMES)
+    for record in records:
+        if record.outcome is Outcome.ok:
+            assert isinstance(record.measured, profile_named(record.identity.profile).schema)
 
 
-def test_the_profile_file_has_every_layer_id_in_order_and_names_its_record(tmp_path):
-    made = measured("model=llama-3-8", "model.num_layers=12", "tp=2", "mbs=4")
-    path = profile_file.write(made, tmp_path)
-    assert path.name == "profile_LLAMA-3-8_CPU_2_4.json"
-    content = json.loads(path.read_text())
-    assert list(content["timing"]) == list(content["memory"]) == [str(layer) for layer in range(15)]
-    assert content["timing"]["7"] == [0.25, 0.25, 0.25]
-    assert set(content["memory"]["14"]) == set(profile_file.MEMORY_KEYS)
-    assert all(type(count) is int for count in content["memory"]["0"].values())
-    assert content["record"] == made.file_name
+def test_a_record_of_version_1_has_the_same_numbers_in_version_2(tmp_path):
+    (path,) = (STORED / "gpt-tiny/CPU/records").glob("layers_*_tp2_mbs2_*.json")
+    old, record = json.loads(path.read_text()), read_layers(path)
+    new = json.loads(write(record, tmp_path).read_text())
+    assert (old["version"], new["version"]) == (1, 2)
+    for key in ("layers", "statistics", "memory", "samples"):
+        assert new["measurement"][key] == old[key]
+    for key in ("outcome", "identity", "ending", "provenance"):
+        assert new[key] == old[key]
 
 
-def test_a_cell_without_numbers_has_no_profile_file(tmp_path):
-    with pytest.raises(ValueError, match="is oom: it has no numbers"):
-        profile_file.write(ended(Outcome.oom), tmp_path)
-    assert list(Path(tmp_path).iterdir()) == []
-
-
-def test_the_identity_of_a_layers_cell_has_the_hash_that_its_method_always_had():
-    """Records are found by it: a key that another profile brings must not orphan them."""
-    identity = identity_of(cell("tp=2", "mbs=4"))
-    assert identity.digest[:12] == "1bdd9005c477"
-    assert identity.model_copy(update={"method": 1}).digest[:12] == "0f9c442eb512"
+def test_a_record_of_a_profile_that_is_not_there_is_named_with_it(tmp_path):
+    path = write(measured(), tmp_path)
+    path.write_text(path.read_text().replace('"profile": "layers"', '"profile": "latency"'))
+    with pytest.raises(RecordError, match="is of profile=latency, which this code does not have"):
+        list(read_every(tmp_path, lambda name: profile_named(name).schema))
+    assert list(read_all(tmp_path, "layers", LayersMeasurement)) == []
