@@ -182,6 +182,8 @@ def test_a_time_above_the_partitions_is_not_refused_but_waits_for_ever(breakable
     job = breakable.submit("true", "--partition=short", "--time=5")
     asked = ("squeue", "--noheader", f"--jobs={job}", "--format=%T %r")
     breakable.wait_for(lambda: breakable.run(*asked).stdout == "PENDING PartitionTimeLimit\n")
+    breakable.wait_for_state(breakable.submit("true", "--partition=short", "--time=1"), "COMPLETED")
+    assert breakable.run(*asked).stdout == "PENDING PartitionTimeLimit\n", "a job that came later has run"
 
 
 def test_submitit_runs_a_function_and_returns_its_result(inside_slurm, tmp_path):

@@ -6,14 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import psutil
 import pytest
 
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
+from sailor_exp.profiles.network.measurement import NetworkMeasurement
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome, Record
 from tests.cluster.configuration import MAX_ARRAY_SIZE
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.slurm
 QUICK = ("sampling.min_steps=4", "sampling.max_steps=4", "sampling.warmup=2")
 ENDLESS = ("sampling.min_steps=1000000", "sampling.max_steps=1000000")
 GPUS = "hydra.launcher.gres=gpu:${tp}"
-Cells = dict[tuple[int, int], Record]
+Cells = dict[tuple[int, int], Record[LayersMeasurement]]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Launcher:
         return process.returncode, output
 
     def cells(self) -> Cells:
-        made = [made for _, made in record_files.read_all(self.directory / "out")]
+        made = [made for _, made in record_files.read_all(self.directory / "out", "layers", LayersMeasurement)]
         return {(each.identity.tp, each.identity.mbs): each for each in made}
 
     def outcomes(self) -> dict[tuple[int, int], Outcome]:
@@ -116,6 +118,17 @@ def ranks_of(slurm: SlurmSession, job: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def form_a_group(ranks: Sequence[psutil.Process], count: int) -> bool:
+    """Whether there are so many ranks and each is connected to every other: whoever is gone is missed."""
+    try:
+        ends = [{(end.laddr, end.raddr) for end in rank.net_connections("inet") if end.raddr} for rank in ranks]
+    except psutil.Error:
+        return False
+    return len(ranks) == count and all(
+        any((there, here) in others for here, there in own) for own, others in combinations(ends, 2)
+    )
 
 
 @pytest.mark.parametrize(("pack", "jobs"), [("true", 3), ("false", 6)])
@@ -216,8 +229,7 @@ def test_a_killed_rank_fails_its_cell_and_the_job_goes_on_with_the_next(launcher
     process = launcher.start(GPUS, "tp=2", "mbs=1,2", *ENDLESS, "sampling.budget_s=12")
     launcher.slurm.wait_for(launcher.submitted(2))
     job = launcher.job_of(2, 1)
-    launcher.slurm.wait_for(lambda: len(ranks_of(launcher.slurm, job)) == 2)
-    time.sleep(3)
+    launcher.slurm.wait_for(lambda: form_a_group(ranks_of(launcher.slurm, job), 2))
     ranks_of(launcher.slurm, job)[1].kill()
     output, _ = process.communicate(timeout=180)
     assert process.returncode == 1, output
@@ -309,13 +321,15 @@ def test_what_runs_is_what_was_submitted(launcher, tmp_path):
         "profile_dir=out",
     ]
     subprocess.run([*command, *QUICK, "hydra.launcher.wait=false"], cwd=checkout, env=environment, check=True)
-    (checkout / "sailor_exp" / "worker.py").write_text("raise RuntimeError('edited')\n")
+    edited = checkout / "sailor_exp/sweep/rank_process.py"
+    assert edited.exists(), "only a job imports it: the launcher goes on"
+    edited.write_text("raise RuntimeError('edited')\n")
     launcher.slurm.run("scancel", blocker)
     done = subprocess.run(
         [*command, *QUICK], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = [made for _, made in record_files.read_all(checkout / "out")]
+    (made,) = [made for _, made in record_files.read_all(checkout / "out", "layers", LayersMeasurement)]
     assert made.outcome is Outcome.ok
 
 
@@ -328,8 +342,8 @@ def test_a_link_is_measured_between_two_nodes_and_is_told_to_be_a_loopback(launc
     status, output = launcher.run(*BETWEEN, *QUICK)
     print(output)
     assert status == 0, output
-    ((_, made),) = record_files.read_all(launcher.directory / "out")
-    link, series = made.measurement.link, made.measurement.series
+    ((_, made),) = record_files.read_all(launcher.directory / "out", "network", NetworkMeasurement)
+    link, series = made.measured.link, made.measured.series
     assert [each.operation for each in series] == ["pairs", "all_reduce", "all_gather", "reduce_scatter"]
     assert all(len(size.seconds) == 4 for each in series for size in each.sizes), "of all ranks, on both nodes"
     assert [size.size_bytes for size in series[0].sizes] == [2**16, 2**17, 2**18]
@@ -345,14 +359,13 @@ def test_a_rank_killed_on_the_second_node_is_named_and_not_the_peers_that_lost_i
     process = launcher.start(*BETWEEN, *ENDLESS, "sampling.budget_s=60")
     launcher.slurm.wait_for(lambda: any(each["job_id"] for each in launcher.submissions()))
     (job,) = [submission["job_id"] for submission in launcher.submissions()]
-    launcher.slurm.wait_for(lambda: len(ranks_of(launcher.slurm, job)) == 4)
-    time.sleep(3)
+    launcher.slurm.wait_for(lambda: form_a_group(ranks_of(launcher.slurm, job), 4))
     victims = [rank for rank in ranks_of(launcher.slurm, job) if rank.environ()["SLURM_NODEID"] == "1"]
     max(victims, key=lambda rank: rank.pid).kill()
     output, _ = process.communicate(timeout=180)
     print(output)
     assert process.returncode == 1, output
-    ((_, made),) = record_files.read_all(launcher.directory / "out")
+    ((_, made),) = record_files.read_all(launcher.directory / "out", "network", NetworkMeasurement)
     assert made.outcome is Outcome.failed
     assert (made.ending.rank, made.ending.signal) == (3, "SIGKILL")
     assert Path(made.ending.log).name.endswith("_rank3.log")

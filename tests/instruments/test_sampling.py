@@ -2,11 +2,7 @@ from collections.abc import Sequence
 
 from sailor_exp.config.schema import SamplingConfig
 from sailor_exp.instruments.sampling import StepTimes, StoppingRule, sample
-
-
-class Alone:
-    def maximum(self, values: Sequence[float]) -> list[float]:
-        return list(values)
+from tests.build.fake_instruments import Alone
 
 
 class WithASlowerPeer:

@@ -11,14 +11,13 @@ import pytest
 from rich.console import Console
 
 from sailor_exp.errors import SailorExpError
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records import files as record_files
-from sailor_exp.records import record
-from sailor_exp.records.record import Outcome
-from sailor_exp.slurm import code_copy, job, states, status
+from sailor_exp.records.record import Ending, Outcome
 from sailor_exp.slurm import grid as grid_module
+from sailor_exp.slurm import status
 from sailor_exp.slurm.grid import SlurmGrid
 from sailor_exp.slurm.options import SlurmOptions
-from sailor_exp.slurm.states import JobState
 from sailor_exp.sweep.display import LiveDisplay
 from sailor_exp.sweep.sweep import Sweep
 from tests.build.cells import cell
@@ -45,7 +44,7 @@ def tiny(mbs: int = 1, *overrides: str):
 
 
 def endings(directory: Path) -> dict[int, tuple[Outcome, str]]:
-    made = [each for _, each in record_files.read_all(directory / "out")]
+    made = [each for _, each in record_files.read_all(directory / "out", "layers", LayersMeasurement)]
     return {each.identity.mbs: (each.outcome, each.ending.message) for each in made}
 
 
@@ -226,12 +225,12 @@ def test_a_controller_that_does_not_answer_for_a_while_ends_nothing(slurm, tmp_p
 def test_a_record_that_the_job_made_is_the_result_and_one_of_an_earlier_job_is_not(slurm, tmp_path):
     asked = tiny(1)
     Sweep([asked], LiveDisplay([asked], Console(file=io.StringIO()))).finish(
-        0, Outcome.failed, record.Ending(message="earlier"), {"SLURM_JOB_ID": "9"}
+        0, Outcome.failed, Ending(message="earlier"), {"SLURM_JOB_ID": "9"}
     )
     grid = grid_of(asked)
     assert grid.start().submitted == ("11",)
     Sweep([asked], LiveDisplay([asked], Console(file=io.StringIO()))).finish(
-        0, Outcome.oom, record.Ending(message="by the job"), {"SLURM_JOB_ID": "11"}
+        0, Outcome.oom, Ending(message="by the job"), {"SLURM_JOB_ID": "11"}
     )
     slurm.answer("squeue", squeue_lines([("11", "COMPLETED")]))
     slurm.answer("sacct", sacct_lines([("11", "COMPLETED")]))
@@ -244,7 +243,7 @@ def test_a_rank_that_was_killed_in_a_job_out_of_memory_is_told_by_whom(slurm, tm
     grid = grid_of(asked, mem_gb=2.0)
     grid.start()
     Sweep([asked], LiveDisplay([asked], Console(file=io.StringIO()))).finish(
-        0, Outcome.failed, record.Ending(message="rank 0 was ended", signal="SIGKILL"), {"SLURM_JOB_ID": "11"}
+        0, Outcome.failed, Ending(message="rank 0 was ended", signal="SIGKILL"), {"SLURM_JOB_ID": "11"}
     )
     slurm.answer("sacct", sacct_lines([("11", "FAILED"), ("11.batch", "FAILED"), ("11.0", "OUT_OF_MEMORY")]))
     (result,) = grid.follow()
@@ -262,45 +261,6 @@ def test_the_overview_shows_every_cell_and_cancelling_takes_back_only_what_is_ac
     ]  # fmt: skip
     assert status.cancel(cells, tmp_path / "outputs/slurm") == ["11_0"]
     assert slurm.calls("scancel") == ["11_0"]
-
-
-def test_states_are_read_from_both_commands():
-    assert states.read_squeue("12_3|PENDING|Resources|\n13|RUNNING|None|n[1-2]\n") == {
-        "12_3": JobState(name="PENDING", reason="Resources"),
-        "13": JobState(name="RUNNING", nodes="n[1-2]"),
-    }
-    assert states.read_sacct("12|CANCELLED by 7|0:15|n1\n12.batch|CANCELLED|0:15|n1\n13_[0-4]|PENDING|0:0|\n") == {
-        "12": JobState(name="CANCELLED", by="7", exit_code="0:15", nodes="n1", accounted=True),
-        "13_[0-4]": JobState(name="PENDING", exit_code="0:0", nodes="", accounted=True),
-    }
-
-
-@pytest.mark.parametrize(("asked", "visible"), [(2, "0"), (2, None), (1, "0,1"), (1, "")])
-def test_a_job_on_other_gpus_than_it_asked_for_stops(asked, visible):
-    with pytest.raises(job.WrongGpusError, match=f"the job asked for {asked} GPUs; CUDA_VISIBLE_DEVICES is"):
-        job.check_gpus(asked, visible)
-
-
-def test_a_job_on_the_gpus_that_it_asked_for_goes_on():
-    job.check_gpus(2, "1,3")
-    job.check_gpus(None, None)
-
-
-def test_a_job_that_imports_other_code_stops(tmp_path):
-    with pytest.raises(job.WrongCodeError, match="was submitted with the code in"):
-        job.check_code(tmp_path)
-    job.check_code(ROOT)
-
-
-def test_a_copy_of_the_code_changes_with_the_code_alone(tmp_path):
-    package = tmp_path / "checkout" / "sailor_exp"
-    package.mkdir(parents=True)
-    (package / "one.py").write_text("1\n")
-    first = code_copy.take(tmp_path, package)
-    assert code_copy.take(tmp_path, package) == first
-    (package / "one.py").write_text("2\n")
-    assert code_copy.take(tmp_path, package) != first
-    assert (first / "sailor_exp/one.py").read_text() == "1\n"
 
 
 def test_the_command_line_asks_for_each_cells_own_gpus(tmp_path):

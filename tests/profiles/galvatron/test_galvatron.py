@@ -5,22 +5,15 @@ gpt-tiny has hidden size 128, a vocabulary of 4096 and 128 positions. States are
 
 import json
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
-import torch
 
-from sailor_exp.exporters.galvatron.memory import memory_profile
-from sailor_exp.exporters.source import Strategies
-from sailor_exp.profiles.galvatron.measurement import StageMemory, StagesMeasurement
-from sailor_exp.profiles.galvatron.profile import file_content
-from sailor_exp.profiles.galvatron.rank import observed
+from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
+from sailor_exp.profiles.galvatron.measurement import StagesMeasurement
+from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.records import files as record_files
-from sailor_exp.records.record import Outcome, Record
-from sailor_exp.training.whole_model import Phase
+from sailor_exp.records.record import Outcome
 from sailor_exp.units import MIB
-from tests.build.cells import cell
-from tests.build.records import unmeasured
 
 H, SEQUENCE, HEADS, VOCABULARY = 128, 128, 8, 4096
 LAYER_BYTES = 4 * (12 * H * H + 13 * H)
@@ -29,48 +22,13 @@ HEAD_BYTES = 4 * (H * VOCABULARY + 2 * H)
 LAYER_KEEPS = 4 * (16 * SEQUENCE * H + HEADS * SEQUENCE**2 + 4 * SEQUENCE)
 
 
-def states(count: int) -> list[StageMemory]:
-    """What ranks 0, 1, ... hold: so many, and as many more MiB as the rank's number."""
-    return [
-        StageMemory(
-            model_states_bytes=(10 + rank) * MIB, activation_bytes=(5 + rank) * MIB, activation_peak_bytes=rank * MIB
-        )
-        for rank in range(count)
-    ]
-
-
-def measured(pp: int, tp: int, *num_layers: int):
-    of = cell("profile=galvatron", f"pp={pp}", f"tp={tp}")
-    by_num_layers = {str(number): states(pp * tp) for number in num_layers}
-    found = {"outcome": Outcome.ok, "ending": None, "measurement": StagesMeasurement(by_num_layers=by_num_layers)}
-    return Record.model_validate(unmeasured(of, Outcome.oom).model_dump() | found)
-
-
-def test_the_file_has_first_and_last_rank_of_each_strategy_that_has_numbers():
-    lost = unmeasured(cell("profile=galvatron", "pp=1", "tp=2"), Outcome.oom)
-    found = file_content([measured(4, 2, 3, 4), lost, measured(1, 1, 1, 2)])
-    assert list(found) == ["1_1_1", "4_2_1"]
-    assert found["1_1_1"] == {
-        f"layernum[{number}]_bsz1_rank0_{what}": value
-        for number in (1, 2)
-        for what, value in {"ms": 10.0, "act": 5.0, "act_peak": 0.0}.items()
-    }
-    assert set(found["4_2_1"]) == {
-        f"layernum[{number}]_bsz1_rank{rank}_{what}"
-        for number in (3, 4)
-        for rank in (0, 7)
-        for what in ("ms", "act", "act_peak")
-    }
-    assert found["4_2_1"]["layernum[3]_bsz1_rank7_act_peak"] == 7.0
-
-
 def outcomes(directory: Path) -> dict[tuple[int, int], Outcome]:
-    found = [made for _, made in record_files.read_all(directory / "out")]
+    found = [made for _, made in record_files.read_all(directory / "out", "galvatron", StagesMeasurement)]
     return {(made.identity.pp, made.identity.tp): made.outcome for made in found}
 
 
 def exported(path: Path):
-    return memory_profile(Strategies(path=path, command="", mebibytes=json.loads(path.read_text())))
+    return memory_profile(Strategies(path=path, command="", key="", content=read_file(path)))
 
 
 @pytest.mark.sweep
@@ -129,65 +87,3 @@ def test_a_stage_that_its_neighbour_waits_for_in_vain_times_out(start_sweep, tmp
     assert sweep.process.returncode == 1, output
     assert outcomes(tmp_path) == {(2, 1): Outcome.timeout}
     assert not (tmp_path / "out/memory_profile.json").exists()
-
-
-class Allocator:
-    """CUDA's, as far as it is asked."""
-
-    def __init__(self, allocated: int) -> None:
-        self.allocated = self.highest = allocated
-
-    def change(self, count: int) -> None:
-        self.allocated += count
-        self.highest = max(self.highest, self.allocated)
-
-    def reset(self) -> None:
-        self.highest = self.allocated
-
-
-class Stage:
-    """The last of two stages, with 300 bytes of parameters and moments; something else holds 1000."""
-
-    parts: ClassVar = {}
-
-    def __init__(self, allocator: Allocator) -> None:
-        self.allocator = allocator
-        self.logits = 0
-        self.step([])
-
-    def step(self, batches, entering=lambda phase: None):
-        allocate = self.allocator.change
-        entering(Phase.receive_activations)
-        allocate(7)
-        entering(Phase.forward)
-        allocate(40 + 13)
-        self.logits = 13
-        entering(Phase.backward)
-        allocate(90)
-        allocate(-40 - 7)
-        allocate(10)
-        entering(Phase.reduce)
-        allocate(500)
-        allocate(-500)
-        entering(Phase.update)
-        allocate(-100)
-
-    def lasting_tensors(self):
-        return [torch.zeros(300, dtype=torch.uint8)]
-
-    def drop_buffers(self):
-        self.allocator.change(-self.logits)
-        self.logits = 0
-
-
-def test_on_cuda_the_allocator_is_asked_at_galvatrons_moments(monkeypatch):
-    allocator = Allocator(1300)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: allocator.allocated)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: allocator.highest)
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: allocator.reset())
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
-    assert observed(Stage(allocator), [], torch.device("cuda", 0), lambda phase: None) == {
-        "model_states_bytes": 300 + 100,
-        "activation_bytes": 7 + 40 + 13,
-        "activation_peak_bytes": (300 + 7 + 40 + 13 + 90) - (300 + 100),
-    }

@@ -1,17 +1,22 @@
 import pytest
 
-from sailor_exp.profiles.layers.costs import step_costs
-from sailor_exp.profiles.layers.summary import memory_of, samples_of, statistics_of
+from sailor_exp.profiles.layers.measurement import Samples, joined_samples
+from sailor_exp.profiles.layers.summary import statistics_of
 from tests.build.cells import cell
-from tests.build.measurements import measurement, part
+from tests.build.measurements import part, share
 
 ASKED = cell("tp=2", "sampling.warmup=2")
 
 
+def of_ranks(*parts_of_each) -> Samples:
+    """The samples of one rank after another, each with its parts."""
+    return joined_samples([share(parts).samples for parts in parts_of_each])
+
+
 def test_each_step_is_that_of_its_slowest_rank_and_the_warm_up_does_not_count():
-    first = measurement([part("head", "head", [9.0, 9.0, 1.0, 4.0])])
-    second = measurement([part("head", "head", [9.0, 9.0, 3.0, 2.0])])
-    samples = samples_of(ASKED, [first, second])
+    first = [part("head", "head", [9.0, 9.0, 1.0, 4.0])]
+    second = [part("head", "head", [9.0, 9.0, 3.0, 2.0])]
+    samples = of_ranks(first, second)
     assert samples.parts[0].forward_s == [[9.0, 9.0, 1.0, 4.0], [9.0, 9.0, 3.0, 2.0]]
     found = statistics_of(ASKED, samples)
     assert found.steps == 2
@@ -21,30 +26,24 @@ def test_each_step_is_that_of_its_slowest_rank_and_the_warm_up_does_not_count():
 
 def test_a_layer_is_timed_where_it_runs_after_a_layer():
     parts = [part("embedding", "embedding", 9.0), part("layer_1", "layer", 1.0), part("layer_2", "layer", 3.0)]
-    ranks = [measurement([*parts, part("head", "head", 9.0)])] * 2
-    found = statistics_of(ASKED, samples_of(ASKED, ranks))
+    rank = [*parts, part("head", "head", 9.0)]
+    found = statistics_of(ASKED, of_ranks(rank, rank))
     assert list(found.kinds) == ["embedding", "layer", "head"]
     assert found.kinds["layer"].forward.median_s == found.kinds["layer"].update.median_s == 3.0
     assert found.kinds["layer"].backward.median_s == 1.0
 
 
-def test_what_the_layer_after_another_kind_takes_beyond_that_is_told_apart():
-    parts = [part("embedding", "embedding", 9.0), part("layer_1", "layer", 4.0), part("layer_2", "layer", 3.0)]
-    (cost, *_) = step_costs(samples_of(ASKED, [measurement([*parts, part("head", "head", 9.0)])]))
-    assert (cost.after_embedding_s, cost.after_head_s) == (4.0 - 3.0, 3.0 - 4.0)
-
-
 def test_layers_that_have_no_like_stand_for_themselves():
     parts = [part("embedding", "embedding", 9.0), part("layer", "layer", 1.0), part("head", "head", 9.0)]
-    found = statistics_of(ASKED, samples_of(ASKED, [measurement(parts)] * 2))
+    found = statistics_of(ASKED, of_ranks(parts, parts))
     assert found.kinds["layer"].forward.median_s == found.kinds["layer"].backward.median_s == 1.0
 
 
 def test_the_phases_of_a_step_are_those_of_one_rank_so_that_they_add_up():
     """Each rank waits for the other in the part in which it is not late."""
-    first = measurement([part("embedding", "embedding", 1.0), part("head", "head", 5.0)])
-    second = measurement([part("embedding", "embedding", 4.0), part("head", "head", 3.0)])
-    found = statistics_of(ASKED, samples_of(ASKED, [first, second]))
+    first = [part("embedding", "embedding", 1.0), part("head", "head", 5.0)]
+    second = [part("embedding", "embedding", 4.0), part("head", "head", 3.0)]
+    found = statistics_of(ASKED, of_ranks(first, second))
     assert found.step.value_s == 3 * (4.0 + 3.0)
     assert found.step.value_s == sum(
         getattr(kind, phase).value_s for kind in found.kinds.values() for phase in ("forward", "backward", "update")
@@ -52,25 +51,11 @@ def test_the_phases_of_a_step_are_those_of_one_rank_so_that_they_add_up():
 
 
 def test_the_step_is_the_sum_of_all_phases_of_all_parts():
-    ranks = [measurement([part("embedding", "embedding", 1.0), part("head", "head", 2.0)])] * 2
-    assert statistics_of(ASKED, samples_of(ASKED, ranks)).step.value_s == 9.0
-
-
-def test_memory_is_that_of_the_largest_rank():
-    small = measurement([part("head", "head", 1.0)], size=10, peak_bytes=70)
-    large = measurement([part("head", "head", 1.0)], size=20, peak_bytes=60)
-    memory = memory_of([small, large])
-    assert memory.kinds["head"].act_mem_bytes == 20
-    assert memory.peak_bytes == 70
-    assert memory.reserved_bytes is None
-
-
-def test_the_allocators_figure_is_kept_where_there_is_one():
-    ranks = [measurement([part("head", "head", 1.0)], reserved_bytes=bytes_) for bytes_ in (5, 7)]
-    assert memory_of(ranks).reserved_bytes == 7
+    rank = [part("embedding", "embedding", 1.0), part("head", "head", 2.0)]
+    assert statistics_of(ASKED, of_ranks(rank, rank)).step.value_s == 9.0
 
 
 def test_ranks_that_did_not_run_the_same_steps_are_an_error():
-    ranks = [measurement([part("head", "head", 1.0, steps=steps)]) for steps in (5, 6)]
+    ranks = [[part("head", "head", 1.0, steps=steps)] for steps in (5, 6)]
     with pytest.raises(ValueError, match="argument 2"):
-        statistics_of(ASKED, samples_of(ASKED, ranks))
+        statistics_of(ASKED, of_ranks(*ranks))

@@ -1,14 +1,9 @@
 import pytest
 
-from sailor_exp.profiles.network.measurement import LeftOut, bandwidths
+from sailor_exp.profiles.network.measurement import LeftOut, NetworkMeasurement, bandwidths, joined_series
 from sailor_exp.profiles.network.operations import Operation
-from sailor_exp.profiles.network.profile import network_of
-from sailor_exp.profiles.overlap.measurement import slowdown
-from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records import files as record_files
-from sailor_exp.records import record
-from sailor_exp.sweep.reuse import former
-from tests.build.link_records import link_record, network_cell, overlap_cell, overlap_record, rate, series
+from tests.build.link_records import link_record, network_cell, rate, series
 
 
 @pytest.mark.parametrize(
@@ -36,52 +31,30 @@ def test_the_slowest_rank_counts_and_the_warm_up_does_not():
     assert point.samples == 8
 
 
-def test_the_overlap_coefficient_is_the_larger_of_the_two_slowdowns():
-    found = slowdown(overlap_record(overlap_cell(), product=1.2, all_reduce=1.5).measurement)
-    assert (found.product, found.all_reduce) == pytest.approx((1.2, 1.5))
-    assert found.coefficient == pytest.approx(1.5)
-    assert found.samples == 8
-
-
-def test_an_overlap_that_was_measured_below_1_is_1_and_what_was_measured_stays():
-    found = slowdown(overlap_record(overlap_cell(), product=0.9, all_reduce=0.95).measurement)
-    assert found.coefficient == 1
-    assert found.measured == pytest.approx(0.95)
-
-
-def test_records_of_links_come_back_from_disk_as_they_were(tmp_path):
-    record_files.prepare(tmp_path)
-    made = [link_record(network_cell(), rate(1.0)), overlap_record(overlap_cell(), product=1.1, all_reduce=1.2)]
-    names = [record_files.write(each, tmp_path).name for each in made]
-    assert [each for _, each in record_files.read_all(tmp_path)] == made
-    assert names[0].startswith("network_CPU_ranks2_nodes1_")
-    assert names[1].startswith("overlap_CPU_ranks2_")
-
-
-def test_a_link_is_known_as_well_as_its_worst_known_size():
-    made = link_record(network_cell(), rate(1.0))
-    assert profile_named("network").relative_half_width(made) == 0
-    collective = network_of(made).series[1]
-    unsteady = collective.sizes[0].model_copy(update={"seconds": [[1.0, 1.0, *range(1, 9)]] * 2})
-    worse = collective.model_copy(update={"sizes": [unsteady, *collective.sizes[1:]]})
-    series_of = [network_of(made).series[0], worse, *network_of(made).series[2:]]
-    measurement = network_of(made).model_copy(update={"series": series_of})
-    assert profile_named("network").relative_half_width(made.model_copy(update={"measurement": measurement})) > 0.3
-
-
-def test_a_link_with_a_size_left_out_is_good_enough_for_its_own_budget_alone(tmp_path):
-    made = link_record(network_cell(), rate(1.0))
-    sizes = [made.measurement.series[0].model_dump() | {"left_out": [LeftOut(size_bytes=1, expected_s=9, budget_s=5)]}]
-    lacking = made.measurement.model_dump() | {"series": sizes}
-    content = made.model_dump() | {"measurement": lacking}
-    content["provenance"]["sampling"] = {"max_steps": 100, "budget_s": 5.0, "target": 0.03}
-    record_files.write(record.Record.model_validate(content), tmp_path)
-    within, beyond = (
-        network_cell(f"profile_dir={tmp_path}", f"sampling.budget_s={budget_s}", "sampling.max_steps=100")
-        for budget_s in (5, 60)
+def test_what_ranks_send_of_a_series_stands_together_by_rising_rank_and_size():
+    left_out = [LeftOut(size_bytes=4000, expected_s=9.0, budget_s=5.0)]
+    first, second = (
+        series(Operation.ring, 1, rate(speed), sizes=[1000, 2000]).model_copy(update={"left_out": left_out})
+        for speed in (1.0, 2.0)
     )
-    assert former(within) is not None
-    assert former(beyond) is None
+    found = joined_series([first, second])
+    assert [size.size_bytes for size in found.sizes] == [1000, 2000]
+    assert [[rank[-1] for rank in size.seconds] for size in found.sizes] == [[1e-6, 0.5e-6], [2e-6, 1e-6]]
+    assert found.left_out == left_out
+
+
+def test_ranks_that_measured_other_sizes_than_each_other_are_an_error():
+    shares = [series(Operation.ring, 1, rate(1.0), sizes=sizes) for sizes in ([1000, 2000], [1000])]
+    with pytest.raises(ValueError, match="argument 2"):
+        joined_series(shares)
+
+
+def test_a_record_of_a_link_comes_back_from_disk_as_it_was(tmp_path):
+    record_files.prepare(tmp_path)
+    made = link_record(network_cell(), rate(1.0))
+    name = record_files.write(made, tmp_path).name
+    assert [each for _, each in record_files.read_all(tmp_path, "network", NetworkMeasurement)] == [made]
+    assert name.startswith("network_CPU_ranks2_nodes1_")
 
 
 def test_a_range_of_sizes_is_part_of_what_a_cell_is():

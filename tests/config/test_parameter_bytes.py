@@ -1,0 +1,22 @@
+from sailor_exp.config.parameter_bytes import lasting_bytes_per_parameter, state_bytes
+from sailor_exp.config.schema import Optimizer, Precision
+
+
+def test_what_lasts_of_a_parameter_is_the_parameter_its_states_and_in_bf16_its_gradient():
+    held = {
+        (precision, optimizer): lasting_bytes_per_parameter(precision, optimizer)
+        for precision in Precision
+        for optimizer in Optimizer
+    }
+    assert held == {
+        (Precision.fp32, Optimizer.adam): 4 + 8,
+        (Precision.fp32, Optimizer.sgd): 4,
+        (Precision.bf16, Optimizer.adam): 2 + 4 + 8 + 4,
+        (Precision.bf16, Optimizer.sgd): 2 + 4 + 4,
+    }
+
+
+def test_the_gradient_is_fp32_in_either_precision_and_stays_in_bf16_alone():
+    fp32, bf16 = (state_bytes(precision, Optimizer.adam) for precision in (Precision.fp32, Precision.bf16))
+    assert (fp32.gradient, bf16.gradient) == (4, 4)
+    assert (fp32.lasting_gradient, bf16.lasting_gradient) == (0, 4)
