@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sailor_exp.profiles.layers import profile_file
 from sailor_exp.records import files as record_files
-from tests.build.records import cell, measured
+from tests.build.records import cell, changed, measured
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SIZES = (100, 1_000, 10_000)
@@ -23,8 +23,7 @@ def write_records(directory: Path, count: int) -> None:
     """Records of (tp 1, mbs n): tp is 1 so that a record holds one rank's samples."""
     written = measured(cell(), steps=STEPS)
     for number in range(count):
-        identity = written.identity.model_copy(update={"mbs": number + 1})
-        one = written.model_copy(update={"identity": identity})
+        one = changed(written, mbs=number + 1)
         record_files.write(one, directory)
         profile_file.write(one, directory)
 

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sailor_exp.profiles.layers.measurement import Samples
+from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 
@@ -63,10 +63,9 @@ def naive(tp: str, mbs: str, fixed: list[str]) -> float:
 def floor(profile_dir: Path) -> float:
     """Seconds inside the timed regions of all records."""
     total = 0.0
-    for _, made in record_files.read_all(profile_dir):
+    for _, made in record_files.read_all(profile_dir, "layers", LayersMeasurement):
         assert made.outcome is Outcome.ok
-        assert made.samples is not None
-        total += timed_regions(made.samples)
+        total += timed_regions(made.measured.samples)
     return total
 
 

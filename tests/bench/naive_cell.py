@@ -12,7 +12,7 @@ import deepspeed
 import megatron.core.models.gpt
 
 from sailor_exp.instruments.agreement import RankAgreement
-from sailor_exp.instruments.device import facts, rank_device
+from sailor_exp.instruments.device import rank_device
 from sailor_exp.profiles.layers.rank import LayersRank
 from sailor_exp.training.process_group import join_group
 from tests.build.cells import cell
@@ -31,9 +31,10 @@ def main() -> None:
     asked, rank = cell(*overrides), int(os.environ["RANK"])
     device = rank_device(asked, rank)
     join_group(rank, asked, f"file://{rendezvous}")
-    measurement = LayersRank(asked, device, Silent()).measure(asked, facts(device))
+    share = LayersRank(asked, device, Silent()).measure(asked)
     RankAgreement(device).maximum([0.0])
-    assert len(measurement.calibration_s) == asked.sampling.warmup + asked.sampling.max_steps
+    (calibration_s,) = share.samples.calibration_s
+    assert len(calibration_s) == asked.sampling.warmup + asked.sampling.max_steps
     os._exit(0)  # gloo's threads may outlive the interpreter, and then abort it
 
 

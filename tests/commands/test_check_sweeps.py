@@ -3,7 +3,7 @@
 import pytest
 
 from sailor_exp.profiles.check.comparison import comparisons
-from sailor_exp.profiles.check.profile import check_of
+from sailor_exp.profiles.check.measurement import CheckMeasurement
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 from tests.bench.marked_ranks import marking_cost
@@ -14,7 +14,7 @@ QUICK = ("profile_dir=out", "sampling.warmup=2")
 
 
 def records(directory):
-    return [made for _, made in record_files.read_all(directory / "out", "check")]
+    return [made for _, made in record_files.read_all(directory / "out", "check", CheckMeasurement)]
 
 
 def test_the_sum_of_the_parts_predicts_a_training_step_and_its_memory(launch, tmp_path):
@@ -24,7 +24,7 @@ def test_the_sum_of_the_parts_predicts_a_training_step_and_its_memory(launch, tm
     status, output = launch("-m", "profile=check", "mbs=2", "num_microbatches=2", *QUICK, *steps)
     assert status == 0, output
     (made,) = records(tmp_path)
-    rows = {(row.source, row.quantity): row for row in comparisons(check_of(made))}
+    rows = {(row.source, row.quantity): row for row in comparisons(made.measured)}
     assert abs(rows["interleaved", "total"].error) <= 0.2
     assert abs(rows["interleaved", "peak_bytes"].error) <= 0.03
     assert abs(rows["earlier", "peak_bytes"].error) <= 0.03
@@ -38,7 +38,7 @@ def test_every_way_to_split_the_model_is_checked(launch, tmp_path, overrides):
     status, output = launch("profile=check", "mbs=1", *overrides, *QUICK, *few)
     assert status == 0, output
     (made,) = records(tmp_path)
-    check = check_of(made)
+    check = made.measured
     asked = made.identity
     assert len(check.full.total_s) == len(check.peak_bytes) == asked.tp * asked.pp
     assert [kinds.count("layer") for kinds in check.stages] == [4 // asked.pp] * asked.pp

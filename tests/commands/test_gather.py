@@ -11,7 +11,7 @@ import pytest
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 from tests.build.commands import ROOT, gather, start_gather
-from tests.build.records import cell, measured, unmeasured, write_grid
+from tests.build.records import cell, changed, measured, unmeasured, write_grid
 from tests.build.reference_data import lay_out
 
 TINY = Path("outputs/gpt-tiny/CPU")
@@ -102,7 +102,7 @@ def broken_record(directory: Path, text: str) -> Path:
         (lambda text: text[: len(text) // 2], "is not JSON, or was cut off"),
         (lambda _: "", "is empty"),
         (lambda text: text.replace("0.004", "NaN", 1), "holds what no record may: NaN is not a number"),
-        (lambda text: text.replace('"version": 1', '"version": 2'), "has version 2; this code reads version 1"),
+        (lambda text: text.replace('"version": 2', '"version": 3'), "has version 3; this code reads versions 1 to 2"),
         (lambda _: '{"timing": {}}', "is not a sailor-exp record"),
     ],
     ids=["truncated", "empty", "NaN", "unknown version", "foreign"],
@@ -132,9 +132,9 @@ def test_a_record_of_another_gpu_is_one_clear_message(tmp_path: Path) -> None:
 
 def test_a_profile_of_34_layers_for_35_is_one_clear_message(tmp_path: Path) -> None:
     of_llama = measured(cell("model=llama-3-8"))
-    layers = dict(of_llama.layers)
+    layers = dict(of_llama.measured.layers)
     layers.popitem()
-    record_files.write(of_llama.model_copy(update={"layers": layers}), tmp_path / "records-of-llama")
+    record_files.write(changed(of_llama, layers=layers), tmp_path / "records-of-llama")
     done = gather(tmp_path, "model=llama-3-8", "profile_dir=records-of-llama")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

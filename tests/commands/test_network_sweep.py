@@ -2,14 +2,15 @@
 
 import json
 import signal
-import time
 
 import pytest
 
 from sailor_exp.profiles.overlap.measurement import slowdown
+from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 from tests.build.commands import gather
+from tests.commands.rank_traffic import wait_until_they_talk
 
 pytestmark = pytest.mark.sweep
 
@@ -19,7 +20,8 @@ PROFILES = ("network", "overlap")
 
 
 def records(directory, profile=None):
-    return [made for _, made in record_files.read_all(directory / "outputs/network/CPU", profile)]
+    every = record_files.read_every(directory / "outputs/network/CPU", lambda name: profile_named(name).schema)
+    return [made for _, made in every if profile in {None, made.identity.profile}]
 
 
 def test_links_and_overlap_are_measured_gathered_and_not_measured_twice(launch, tmp_path):
@@ -62,9 +64,8 @@ def test_links_and_overlap_are_measured_gathered_and_not_measured_twice(launch, 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_killed_rank_fails_its_cell_with_rank_and_signal(start_sweep, tmp_path, profile):
     sweep = start_sweep("-m", f"profile={profile}", "ranks=2", *ENDLESS)
-    _, victim = sweep.wait_for_ranks(2)
-    sweep.wait_for(lambda: "joining" in sweep.output.read_text())
-    time.sleep(3)
+    first, victim = sweep.wait_for_ranks(2)
+    wait_until_they_talk(sweep, [first, victim])
     victim.kill()
     output = sweep.finish()
     assert sweep.process.returncode == 1, output
@@ -75,9 +76,8 @@ def test_a_killed_rank_fails_its_cell_with_rank_and_signal(start_sweep, tmp_path
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_link_that_stalls_ends_its_cell_as_timeout(start_sweep, tmp_path, profile):
     sweep = start_sweep("-m", f"profile={profile}", "ranks=2", "stall_s=4", *ENDLESS)
-    _, second = sweep.wait_for_ranks(2)
-    sweep.wait_for(lambda: "joining" in sweep.output.read_text())
-    time.sleep(2)
+    first, second = sweep.wait_for_ranks(2)
+    wait_until_they_talk(sweep, [first, second])
     second.send_signal(signal.SIGSTOP)
     output = sweep.finish()
     assert sweep.process.returncode == 1, output

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 
@@ -18,8 +19,8 @@ def content(path):
 
 
 def outcomes(directory):
-    found = [made for _, made in record_files.read_all(directory / "out")]
-    return {(made.identity.tp, made.identity.mbs): made.outcome for made in found}
+    found = record_files.read_every(directory / "out", lambda name: profile_named(name).schema)
+    return {(made.identity.tp, made.identity.mbs): made.outcome for _, made in found}
 
 
 def test_varuna_has_every_layer_of_every_cell_but_of_those_out_of_memory(launch, tmp_path):
@@ -77,7 +78,7 @@ def test_a_killed_rank_fails_its_cell_and_the_file_has_the_others(start_sweep, t
         (["profile=oobleck", "mbs=2"], "mbs=2: profile=oobleck has no use for it; leave it out"),
         (["pp=2"], "pp=2: profile=layers has no use for it; leave it out"),
         (["ranks=2"], "ranks=2: profile=layers has no use for it; leave it out"),
-        (["profile.name=other"], "profile.name=other is no profile. Choose from layers, varuna"),
+        (["profile.name=other"], "profile.name=other is no profile. Choose from check, galvatron, layers"),
     ],
 )
 def test_a_key_that_a_profile_has_no_use_for_is_a_fault(launch, arguments, message):

@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.profiles.layers.published import MEMORY_KEYS
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome, Record
+from tests.commands.rank_traffic import wait_until_they_talk
 
 pytestmark = pytest.mark.sweep
 
@@ -22,8 +24,8 @@ def outcomes(directory: Path) -> dict[tuple[int, int], Outcome]:
     return {(made.identity.tp, made.identity.mbs): made.outcome for made in records(directory)}
 
 
-def records(directory: Path) -> list[Record]:
-    return [made for _, made in record_files.read_all(directory / "out")]
+def records(directory: Path) -> list[Record[LayersMeasurement]]:
+    return [made for _, made in record_files.read_all(directory / "out", "layers", LayersMeasurement)]
 
 
 def test_a_sweep_measures_every_cell_and_the_same_command_again_measures_none(launch, tmp_path):
@@ -31,8 +33,7 @@ def test_a_sweep_measures_every_cell_and_the_same_command_again_measures_none(la
     assert status == 0, output
     assert outcomes(tmp_path) == dict.fromkeys([(1, 1), (1, 2), (2, 1), (2, 2)], Outcome.ok)
     for made in records(tmp_path):
-        identity, samples = made.identity, made.samples
-        assert samples is not None
+        identity, samples = made.identity, made.measured.samples
         assert all(len(part.forward_s) == identity.tp for part in samples.parts)
         assert all(len(rank) == 10 for part in samples.parts for rank in part.backward_s)
         written = json.loads((tmp_path / f"out/profile_gpt-tiny_CPU_{identity.tp}_{identity.mbs}.json").read_text())
@@ -123,8 +124,7 @@ def test_an_interrupted_sweep_says_so_and_keeps_what_it_has(start_sweep, tmp_pat
 def test_a_rank_that_hangs_ends_its_cell_as_timeout(start_sweep, tmp_path):
     sweep = start_sweep("-m", "tp=2", "mbs=1", "profile_dir=out", "stall_s=4")
     first, second = sweep.wait_for_ranks(2)
-    sweep.wait_for(lambda: "joining" in sweep.output.read_text())
-    time.sleep(1)
+    wait_until_they_talk(sweep, [first, second])
     second.send_signal(signal.SIGSTOP)
     output = sweep.finish()
     assert sweep.process.returncode == 1, output

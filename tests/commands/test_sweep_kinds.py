@@ -2,6 +2,7 @@
 
 import pytest
 
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 
@@ -21,9 +22,9 @@ SMALL_LLAMA = (
 
 
 def kinds(directory):
-    (made,) = [made for _, made in record_files.read_all(directory / "out")]
+    ((_, made),) = record_files.read_all(directory / "out", "layers", LayersMeasurement)
     assert made.outcome is Outcome.ok, made.ending
-    return made, made.statistics.kinds
+    return made, made.measured.statistics.kinds
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -32,9 +33,16 @@ def test_llama_has_a_final_norm_of_its_own_under_both_precisions(launch, tmp_pat
     assert status == 0, output
     made, parts = kinds(tmp_path)
     assert list(parts) == ["embedding", "layer", "final_norm", "head"]
-    assert made.layers == {"0": "embedding", "1": "layer", "2": "layer", "3": "layer", "4": "final_norm", "5": "head"}
+    assert made.measured.layers == {
+        "0": "embedding",
+        "1": "layer",
+        "2": "layer",
+        "3": "layer",
+        "4": "final_norm",
+        "5": "head",
+    }
     bytes_each = {"fp32": 4, "bf16": 2}[precision]
-    memory = made.memory.kinds["layer"]
+    memory = made.measured.memory.kinds["layer"]
     assert memory.params_bytes == memory.params_floats * bytes_each
 
 
@@ -43,7 +51,7 @@ def test_layers_that_attend_to_a_window_are_a_kind_of_their_own(launch, tmp_path
     assert status == 0, output
     made, parts = kinds(tmp_path)
     assert list(parts) == ["embedding", "layer", "layer_window", "head"]
-    assert [made.layers[str(layer)] for layer in range(1, 5)] == ["layer", "layer_window"] * 2
+    assert [made.measured.layers[str(layer)] for layer in range(1, 5)] == ["layer", "layer_window"] * 2
 
 
 def test_sgd_and_a_fused_attention_kernel_are_measured_and_keep_less(launch, tmp_path):
@@ -52,9 +60,10 @@ def test_sgd_and_a_fused_attention_kernel_are_measured_and_keep_less(launch, tmp
     fused, _ = kinds(tmp_path)
     other = tmp_path / "unfused"
     assert launch("tp=1", *QUICK, f"profile_dir={other}")[0] == 0
-    (unfused,) = [made for _, made in record_files.read_all(other)]
+    ((_, unfused),) = record_files.read_all(other, "layers", LayersMeasurement)
+    kept, of_fused = unfused.measured.memory, fused.measured.memory
     scores_bytes = 8 * 128 * 128 * 4
-    saved = unfused.memory.kinds["layer"].act_mem_bytes - fused.memory.kinds["layer"].act_mem_bytes
+    saved = kept.kinds["layer"].act_mem_bytes - of_fused.kinds["layer"].act_mem_bytes
     assert 0 < saved <= scores_bytes
-    assert fused.memory.peak_bytes < unfused.memory.peak_bytes
+    assert of_fused.peak_bytes < kept.peak_bytes
     assert fused.identity.digest != unfused.identity.digest

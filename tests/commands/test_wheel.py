@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 from tests.build.fake_slurm import FakeSlurm, submissions
@@ -148,7 +149,7 @@ def test_the_installed_commands_measure_gather_and_export_where_nothing_is(insta
     assert "`sailor-exp-launch -m model=gpt-tiny gpu=cpu vm=4 tp=1,2,4 mbs=1,2,4,8`" in lacking.stderr
 
     succeeded(launch, *QUICK, cwd=empty)
-    ((_, made),) = record_files.read_all(empty / "outputs/gpt-tiny/CPU")
+    ((_, made),) = record_files.read_all(empty / "outputs/gpt-tiny/CPU", "layers", LayersMeasurement)
     assert made.outcome is Outcome.ok
     assert made.provenance.versions["sailor-exp"] is not None
     assert (made.provenance.commit, made.provenance.dirty) == (None, None), "the checkout around it is not ours"
@@ -187,6 +188,6 @@ def test_a_job_of_an_installed_package_needs_no_checkout(installed: Installed, t
         succeeded("bash", tmp_path / "bin/script.11", cwd=tmp_path, environment={"PATH": fake.path, **of_the_job})
     finally:
         shutil.move(tmp_path / "moved", packages / "sailor_exp")
-    ((_, made),) = record_files.read_all(tmp_path / "outputs/gpt-tiny/CPU")
+    ((_, made),) = record_files.read_all(tmp_path / "outputs/gpt-tiny/CPU", "layers", LayersMeasurement)
     assert made.outcome is Outcome.ok, made.ending
     assert (made.provenance.commit, made.provenance.slurm["SLURM_JOB_ID"]) == (None, "11")

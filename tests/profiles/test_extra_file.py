@@ -6,22 +6,19 @@ import pytest
 from sailor_exp.profiles.oobleck.measurement import ActivationMeasurement
 from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records import files as record_files
-from sailor_exp.records.record import Outcome, Record
 from tests.build.cells import cell
-from tests.build.records import unmeasured
+from tests.build.records import ok, provenance
 
 FILE = "oobleck_profile_gpt-tiny_CPU.json"
 
 
 def written(directory, kept, *overrides):
     of = cell("profile=oobleck", "model.num_layers=1", *overrides)
-    found = {
-        "outcome": Outcome.ok,
-        "ending": None,
-        "layers": {"0": "embedding", "1": "layer", "2": "head"},
-        "measurement": ActivationMeasurement(act_mem_bytes={"embedding": kept, "layer": kept, "head": kept}),
-    }
-    made = Record.model_validate(unmeasured(of, Outcome.oom).model_dump() | found)
+    measurement = ActivationMeasurement(
+        layers={"0": "embedding", "1": "layer", "2": "head"},
+        act_mem_bytes={"embedding": kept, "layer": kept, "head": kept},
+    )
+    made = ok(of, measurement, provenance(finished_at="2026-01-01T00:00:00+00:00"))
     record_files.write(made, directory)
     profile_named("oobleck").written(made, directory)
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from sailor_exp.profiles.check.comparison import PredictedQuantity
+from sailor_exp.profiles.check.comparison import COMPARED
 from sailor_exp.profiles.layers import profile_file
 from sailor_exp.records import files as record_files
 from sailor_exp.records.provenance import DeviceFacts
@@ -22,7 +22,7 @@ from tests.build.report_pages import computed, computed_over_all, contents, numb
 TINY = Path("outputs/gpt-tiny/CPU")
 REPORT = Path("outputs/export/reports/gpt-tiny/CPU.html")
 UNITS = {"s": 1, "ms": 1e-3, "us": 1e-6, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "%": 1e-2, "": 1}
-PREDICTIONS = tuple(prediction(quantity, tp=tp) for tp in (1, 2) for quantity in PredictedQuantity)
+PREDICTIONS = tuple(prediction(quantity, tp=tp) for tp in (1, 2) for quantity in COMPARED)
 
 
 def uneven(tp: int, mbs: int, *overrides: str) -> Record:
@@ -32,7 +32,10 @@ def uneven(tp: int, mbs: int, *overrides: str) -> Record:
 
 
 def changed(of: Record, part: str, **fields) -> Record:
-    return of.model_copy(update={part: getattr(of, part).model_copy(update=fields)})
+    """A record with other fields in a part of it, or of its measurement."""
+    whole = of if part in Record.model_fields else of.measured
+    other = whole.model_copy(update={part: getattr(whole, part).model_copy(update=fields)})
+    return other if whole is of else of.model_copy(update={"measurement": other})
 
 
 @pytest.fixture
@@ -46,9 +49,9 @@ def sweep(tmp_path: Path) -> Path:
 
 def test_every_number_of_the_report_is_what_its_formula_gives_on_the_records(sweep: Path) -> None:
     told = contents(sweep)
-    rows = {f"prediction-{index}": asdict(row) for index, row in enumerate(PREDICTIONS)}
+    rows = {f"prediction-{index}": asdict(cell.rows[0]) for index, cell in enumerate(PREDICTIONS)}
     seen = 0
-    for number in numbers(parsed(report(sweep, predictions=PREDICTIONS))):
+    for number in numbers(parsed(report(sweep, checked=PREDICTIONS))):
         if number.of == "predictions":
             continue
         if number.of == "all":
@@ -63,7 +66,7 @@ def test_every_number_of_the_report_is_what_its_formula_gives_on_the_records(swe
 
 
 def test_what_is_read_is_the_number_that_the_element_carries(sweep: Path) -> None:
-    for number in numbers(parsed(report(sweep, predictions=PREDICTIONS))):
+    for number in numbers(parsed(report(sweep, checked=PREDICTIONS))):
         text = re.sub(r".*: ", "", number.text)  # of a mark, what it tells when it is pointed at
         shown = re.match(r"[±+]?(-?[\d,]+(?:\.(\d+))?) ?(s|ms|us|B|KiB|MiB|GiB|%|)(?= |$)", text)
         rounding = 0.5 * 10 ** -len(shown[2] or "") * UNITS[shown[3]]
@@ -74,7 +77,7 @@ def test_what_is_read_is_the_number_that_the_element_carries(sweep: Path) -> Non
 
 
 def test_no_table_shows_a_number_that_does_not_say_where_it_is_from(sweep: Path) -> None:
-    root = parsed(report(sweep, predictions=PREDICTIONS))
+    root = parsed(report(sweep, checked=PREDICTIONS))
     tables = [table for table in root.iter("table") if "left" not in table.get("class")]
     assert len(tables) == 6
     for table in tables:
@@ -141,7 +144,7 @@ def test_marks_stand_where_their_numbers_are_on_the_logarithmic_axis(sweep: Path
 
 def test_whiskers_reach_both_ends_of_the_interval(tmp_path: Path) -> None:
     of = measured(cell())
-    step = of.statistics.step.model_copy(update={"relative_half_width": 1.5})
+    step = of.measured.statistics.step.model_copy(update={"relative_half_width": 1.5})
     record_files.write(changed(of, "statistics", step=step), tmp_path)
     svg = next(
         svg for svg in parsed(report(tmp_path)).iter("svg") if svg.get("data-formula") == "statistics.step.value_s"
@@ -188,7 +191,7 @@ def test_names_and_messages_are_text_whatever_they_hold(tmp_path: Path) -> None:
 
 
 def test_the_page_refers_to_nothing_outside_itself(sweep: Path) -> None:
-    root = parsed(report(sweep, predictions=PREDICTIONS))
+    root = parsed(report(sweep, checked=PREDICTIONS))
     ids = {element.get("id") for element in root.iter()}
     for element in root.iter():
         assert element.tag not in {"script", "link", "iframe", "img", "object", "embed", "image", "use"}
@@ -247,8 +250,8 @@ def test_what_was_not_checked_is_named_with_the_command_that_checks_it(sweep: Pa
 
 
 def test_predictions_beyond_the_limit_are_told(sweep: Path) -> None:
-    rows = (prediction(PredictedQuantity.total, error=0.03), prediction(PredictedQuantity.total, tp=2, error=-0.08))
-    care = "".join(parsed(report(sweep, predictions=rows, error_limit=0.05)).find(".//section[@id='care']").itertext())
+    rows = (prediction("total", error=0.03), prediction("total", tp=2, error=-0.08))
+    care = "".join(parsed(report(sweep, checked=rows, error_limit=0.05)).find(".//section[@id='care']").itertext())
     assert "more than 5.0\N{NO-BREAK SPACE}% off in 1 cell: tp=2 mbs=1" in care
     assert "tp=2 mbs=1, total: -8.0%" in care
 
@@ -264,7 +267,7 @@ def slowed() -> Record:
 
 def skewed() -> Record:
     of = measured(cell(tp=2))
-    step = of.statistics.step
+    step = of.measured.statistics.step
     return changed(of, "statistics", step=step.model_copy(update={"skew_s": step.value_s / 4}))
 
 

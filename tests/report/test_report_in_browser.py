@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sailor_exp.profiles.check.comparison import PredictedQuantity
+from sailor_exp.profiles.check.comparison import COMPARED
 from sailor_exp.records import files as record_files
 from sailor_exp.records.record import Outcome
 from tests.build.commands import ROOT
@@ -110,10 +110,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = tuple(
         prediction(quantity, tp=tp, mbs=mbs, error=0.01 * (index - 2))
         for tp, mbs in ((1, 1), (2, 2))
-        for index, quantity in enumerate(PredictedQuantity)
+        for index, quantity in enumerate(COMPARED)
     )
     path = directory / "small.html"
-    path.write_bytes(report(directory, predictions=rows, error_limit=0.015))
+    path.write_bytes(report(directory, checked=rows, error_limit=0.015))
     return path
 
 

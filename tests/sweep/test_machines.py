@@ -5,11 +5,12 @@ import time
 import pytest
 
 from sailor_exp.instruments.network_address import host_of, interface_of
-from sailor_exp.profiles.network.link import end_towards, link_of
+from sailor_exp.profiles.network.link import end_towards, link_of, settings_in
 from sailor_exp.profiles.network.measurement import LinkEnd
 from sailor_exp.sweep.machines import Rendezvous, SeveralMachines, Told
 from sailor_exp.sweep.messages import Cause, Death, Measured
 from sailor_exp.sweep.rank_group import GroupEnd
+from tests.build.measurements import DEVICE
 
 PEER = GroupEnd(death=Death(cause=Cause.lost_peer, message="Connection closed by peer"), rank=0)
 KILLED = GroupEnd(death=Death(cause=Cause.signal, message="rank 2 was ended by SIGKILL", signal="SIGKILL"), rank=2)
@@ -44,10 +45,10 @@ def test_the_end_that_explains_the_others_counts_wherever_it_was(tmp_path, here,
 
 def test_what_the_ranks_of_the_other_machine_measured_is_heard_by_their_ranks(tmp_path):
     first, second = machine(tmp_path, 0), machine(tmp_path, 1)
-    measured = tuple((rank, Measured(cell=0, measurement=f"of rank {rank}")) for rank in (2, 3))
+    measured = tuple((rank, Measured(cell=0, device=DEVICE, share=f"of rank {rank}")) for rank in (2, 3))
     second.tell(Told(end=None, measured=measured))
     heard = []
-    assert first.joined(None, lambda rank, message: heard.append((rank, message.measurement))) is None
+    assert first.joined(None, lambda rank, message: heard.append((rank, message.share))) is None
     assert heard == [(2, "of rank 2"), (3, "of rank 3")]
 
 
@@ -93,6 +94,6 @@ def end(host, address):
     ],
 )
 def test_two_ends_on_one_machine_are_a_loopback(ends, kind):
-    link = link_of(ends, {"NCCL_IB_DISABLE": "1", "HOME": "/root"})
+    link = link_of(ends, settings_in({"NCCL_IB_DISABLE": "1", "HOME": "/root"}))
     assert link.kind == kind
     assert link.settings == {"NCCL_IB_DISABLE": "1"}

@@ -4,19 +4,20 @@ import csv
 
 import pytest
 
-from sailor_exp.exporters.sailor.accuracy import as_csv, checked_cells, prediction_rows
+from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.sailor.accuracy import as_csv, checked_cells
 from sailor_exp.profiles.check.comparison import measured_iterations
-from sailor_exp.profiles.check.measurement import FullSamples
-from sailor_exp.profiles.check.payload import CheckSeconds, FullSeconds
-from sailor_exp.profiles.check.profile import CheckProfile, check_of
+from sailor_exp.profiles.check.measurement import CheckShare, FullSamples
+from sailor_exp.profiles.check.profile import PROFILE
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.records import files as record_files
-from sailor_exp.records import identity
-from sailor_exp.records.record import Outcome, Record
+from sailor_exp.report.content import content_of
+from sailor_exp.report.page import page
 from tests.build import records
 from tests.build.cells import gather_config
 from tests.build.commands import gather
-from tests.build.measurements import measurement, part
+from tests.build.measurements import part, share
+from tests.build.report_pages import parsed
 
 STEPS = 16
 QUICK = ("sampling.warmup=2", "model.num_layers=4")
@@ -25,34 +26,34 @@ QUICK = ("sampling.warmup=2", "model.num_layers=4")
 def full(forward_s, backward_s, update_s, waiting_s=0.0):
     total_s = forward_s + backward_s + update_s + waiting_s
     times = {"forward": forward_s, "backward": backward_s, "update": update_s, "total": total_s, "exchange": 0.5}
-    return FullSeconds(**{f"{name}_s": [99.0, 99.0] + [seconds] * STEPS for name, seconds in times.items()})
+    return FullSamples(**{f"{name}_s": [[99.0, 99.0] + [seconds] * STEPS] for name, seconds in times.items()})
 
 
-def rank(full_seconds, *, part_s=1.0, peak_bytes=1000):
+def rank(full_samples, *, part_s=1.0, peak_bytes=1000):
     """Every phase of every part takes as long: a chain of four, the first two steps of which do not count."""
     names = {"embedding": "embedding", "layer_1": "layer", "layer_2": "layer", "head": "head"}
     times = [50.0, 50.0] + [part_s] * STEPS
-    chain = measurement([part(name, kind, times) for name, kind in names.items()])
-    return CheckSeconds(chain=chain, full=full_seconds, peak_bytes=peak_bytes, device=chain.device)
+    chain = share([part(name, kind, times) for name, kind in names.items()])
+    return CheckShare(chain=chain, full=full_samples, peak_bytes=peak_bytes)
 
 
 def checked(profile_dir, *ranks, pp=1, num_microbatches=1):
-    of = records.cell(
-        "profile=check", *QUICK, f"pp={pp}", f"num_microbatches={num_microbatches}", f"profile_dir={profile_dir}"
-    )
-    absent = dict.fromkeys(("layers", "statistics", "memory", "samples"))
-    return Record(
-        outcome=Outcome.ok,
-        identity=identity_of(of),
-        ending=None,
-        provenance=records.provenance(finished_at="2026-01-01T00:00:00+00:00"),
-        **(absent | CheckProfile().content(of, ranks)),
-    )
+    asked = (f"pp={pp}", f"num_microbatches={num_microbatches}", f"profile_dir={profile_dir}")
+    of = records.cell("profile=check", *QUICK, *asked)
+    made = records.provenance(finished_at="2026-01-01T00:00:00+00:00")
+    return records.ok(of, PROFILE.measurement(of, ranks), made)
 
 
 def errors(made, source):
-    (found,) = [prediction for prediction in check_of(made).predictions if prediction.source == source]
+    (found,) = [prediction for prediction in made.measured.predictions if prediction.source == source]
     return {quantity: pytest.approx(error.value) for quantity, error in found.errors.items()}
+
+
+def shown_errors(html):
+    """The errors in the report's table of predictions, by what they are predicted from and of which quantity."""
+    rows = parsed(html).findall(".//section[@id='accuracy']//tbody/tr")
+    named = {tuple(th.text for th in row.findall("th"))[-2:]: row.findall("td")[-1] for row in rows}
+    return {names: float(td.attrib["data-value"]) for names, td in named.items()}
 
 
 def test_the_parts_are_added_up_and_held_against_the_step_without_the_warm_up(tmp_path):
@@ -63,7 +64,7 @@ def test_the_parts_are_added_up_and_held_against_the_step_without_the_warm_up(tm
         "update": 6 / 4 - 1,
         "total": 18 / 22 - 1,
     }
-    check = check_of(made)
+    check = made.measured
     assert (check.steps, check.measured["total"].value_s, check.exchange.value_s) == (STEPS, 22.0, 0.5)
     assert check.relative_half_width == 0.0
 
@@ -77,7 +78,7 @@ def test_each_stage_goes_by_its_own_ranks(tmp_path):
     """Stages of 3 parts each; the second is twice as slow: 3 + 6 + 6 + 3 until the first is done, then its update."""
     first, second = rank(full(3.0, 3.0, 3.0, 12.0), part_s=1.0), rank(full(6.0, 6.0, 6.0, 3.0), part_s=2.0)
     made = checked(tmp_path, first, second, pp=2)
-    assert check_of(made).stages == [["embedding", "layer", "layer"], ["layer", "layer", "head"]]
+    assert made.measured.stages == [["embedding", "layer", "layer"], ["layer", "layer", "head"]]
     assert errors(made, "interleaved") == dict.fromkeys(("forward", "backward", "update", "total"), 0.0)
 
 
@@ -93,8 +94,8 @@ def test_an_earlier_record_predicts_at_the_speed_of_today(tmp_path):
     record_files.write(records.measured(of), tmp_path)
     forward_s = 0.001 + 4 * 0.004 + 0.002
     made = checked(tmp_path, rank(full(forward_s, 2 * forward_s, forward_s)))
-    (_, before) = check_of(made).predictions
-    assert before.record == identity.file_name(identity_of(of))
+    (_, before) = made.measured.predictions
+    assert before.record == identity_of(of).file_name
     assert before.speed == 1.0
     assert errors(made, "earlier")["backward"] == 0.0
     assert errors(made, "earlier")["forward"] == 0.0
@@ -104,7 +105,7 @@ def test_an_earlier_record_predicts_at_the_speed_of_today(tmp_path):
 def test_a_record_of_another_cell_predicts_nothing(tmp_path, other):
     record_files.write(records.measured(records.cell(*QUICK, other, f"profile_dir={tmp_path}")), tmp_path)
     made = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
-    assert [prediction.source for prediction in check_of(made).predictions] == ["interleaved"]
+    assert [prediction.source for prediction in made.measured.predictions] == ["interleaved"]
 
 
 def test_gathering_prints_and_writes_the_table_and_fails_for_a_marked_record(tmp_path):
@@ -141,12 +142,27 @@ def test_a_check_made_before_the_profile_is_held_against_the_profile_of_today(tm
     made = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
     record_files.write(made, tmp_path)
     record_files.write(records.measured(records.cell(*QUICK)), tmp_path)
-    (cell,) = checked_cells(gather_config(f"profile_dir={tmp_path}", "export_root=out"))
+    asked = gather_config(f"profile_dir={tmp_path}", "export_root=out")
+    (cell,) = checked_cells(asked)
     assert {row.source for row in cell.rows} == {"interleaved", "earlier"}
-    shown = {(row.source.value, row.quantity.value): row.relative_error for row in prediction_rows([cell])}
-    assert shown == {
+    assert shown_errors(page(content_of(Inputs(asked)))) == {
         ({"earlier": "earlier record"}.get(row.source, row.source), row.quantity.replace("_bytes", " memory")):
         pytest.approx(row.error)
         for row in cell.rows
     }  # fmt: skip
     assert as_csv([cell], 0.1).decode().count("\n") == 1 + 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "differs"),
+    [("model.num_layers=6", "model.num_layers=4"), ("precision=bf16", "precision=fp32")],
+)
+def test_a_check_of_another_shape_under_the_same_name_is_refused(tmp_path, asked, differs):
+    record_files.write(records.measured(records.cell(*QUICK[:1], asked)), tmp_path)
+    stranger = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
+    record_files.write(stranger, tmp_path)
+    done = gather(tmp_path, "check=true", "profile_dir=.", "export_root=out", asked)
+    assert done.returncode == 1
+    assert f"check=true: records/{stranger.file_name} was measured with {differs}; asked for is {asked}" in done.stderr
+    assert not (tmp_path / "out/checks").exists()
+    assert (tmp_path / "out/sailor/Planner/llm_info.json").exists(), "the database is written all the same"
