@@ -10,7 +10,7 @@ from sailor_exp.exporters.tables import table
 
 
 def rendered(columns: Mapping[str, type], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return the table in UTF-8, with a header; empty is an empty field."""
+    """Return the table in UTF-8, with a header; an empty value is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
     writer.writeheader()

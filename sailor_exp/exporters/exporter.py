@@ -1,6 +1,6 @@
-"""What an exporter is: a function from inputs to the contents of files.
+"""The interface of an exporter: a function from inputs to the contents of files.
 
-Each stands in a file or a folder of the name that `exporter=` takes, as `EXPORTER`.
+An exporter is the `EXPORTER` of a module, or of `exporter.py` in a folder, with the name that `exporter=` takes.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ from sailor_exp.files.whole import make_directory, remove_unfinished, write_whol
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What an exporter makes.
+    """The result of an exporter.
 
-    `files`: contents by path. `shown`: what a person sees before they are written. `summary`: one line for all files;
-    None for one line a file. `lacking`: what a reader of the files needs and does not find.
+    `files`: contents by path. `shown`: output for the terminal before they are written. `summary`: one line for all
+    files; None for one line per file. `lacking`: what a reader of the files needs and does not find.
     """
 
     files: Mapping[Path, bytes]
@@ -29,10 +29,10 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Exporter:
-    """An exporter and what its files depend on.
+    """An exporter and the settings that its files depend on.
 
-    `files` writes nothing: it returns everything, or raises what is missing. `about_model`, `about_vm`: whether its
-    files differ with the model, and with the GPUs of a VM.
+    `files` returns all contents and writes nothing; it raises an error where an input is missing. `about_model`,
+    `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
     """
 
     files: Callable[[Inputs], Export]
@@ -43,7 +43,7 @@ class Exporter:
 def planner(name: str, files: Callable[[Inputs], Mapping[str, bytes]]) -> Exporter:
     """Return the exporter of a planner that Sailor is compared with.
 
-    name: of the planner's directory. files: returns contents by file name.
+    name: the name of the planner's directory. files: returns contents by file name.
     """
 
     def export(inputs: Inputs) -> Export:
@@ -59,7 +59,7 @@ def planner(name: str, files: Callable[[Inputs], Mapping[str, bytes]]) -> Export
 
 
 def write(files: Mapping[Path, bytes]) -> None:
-    """Write each file whole, and clear what killed writers left beside it. Raises StorageError."""
+    """Write each file whole, and remove unfinished files of killed writers beside it. Raises StorageError."""
     for path, content in files.items():
         make_directory(path.parent)
         remove_unfinished(path.parent)

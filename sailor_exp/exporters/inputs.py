@@ -1,6 +1,6 @@
-"""What an exporter may ask for: the gathered database, measurements beside it, and files that others write, too.
+"""The inputs of an exporter: the gathered database, measurements beside it, and files that other exports also write.
 
-Everything is read when it is asked for. What a user gave and no exporter asked for is named by `unread`.
+An input is read when an exporter asks for it. `unread` names the files that a user gave and no exporter asked for.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ _FILES = ("extra_file", "network_file", "overlap_file")
 
 @dataclass(frozen=True, kw_only=True)
 class Extra(Generic[T]):
-    """A file of measurements beside the database, and what it holds. `command` makes it, `key` names another file."""
+    """A file of measurements beside the database. `command` makes it; `key` is the option that gives its path."""
 
     path: Path
     command: str
@@ -41,12 +41,12 @@ class Extra(Generic[T]):
     content: T
 
     def missing(self, what: str) -> MissingInputError:
-        """Return the error of something that the file does not hold."""
+        """Return the error for content that the file lacks."""
         return MissingInputError(self.path, what=what, command=self.command, key=self.key)
 
 
 class Inputs:
-    """What the configured export may read. A context: it lets go of the shared files when it is left."""
+    """The inputs of the configured export. A context manager, which unlocks the shared files at its exit."""
 
     def __init__(self, config: GatherConfig) -> None:
         self.config = config
@@ -65,7 +65,7 @@ class Inputs:
 
     @property
     def model(self) -> ModelConfig:
-        """The architecture. It says how many layers there are and which is which; sizes come from the database."""
+        """The architecture: the number and the kinds of the layers. Sizes come from the database."""
         return self.config.model
 
     @property
@@ -91,7 +91,7 @@ class Inputs:
 
     @property
     def place(self) -> Place:
-        """Where the gathered files of the model and GPU lie."""
+        """The paths of the gathered files of the model and GPU."""
         return Place(root=Path(self.config.export_root), model=self.config.model.name, gpu=self.config.gpu.name)
 
     @property
@@ -99,9 +99,9 @@ class Inputs:
         return advice_of(self.config)
 
     def shared(self, path: Path) -> dict[str, Any]:
-        """Return the JSON of a file that other exports write, too; empty where there is none.
+        """Return the JSON of a file that other exports also write; empty where there is none.
 
-        From the first call until the inputs are left no other export reads or writes a shared file.
+        From the first call to the exit of the context, no other export reads or writes a shared file.
         Raises DamagedFileError, LockError, StorageError.
         """
         if not self._locked:
@@ -110,20 +110,20 @@ class Inputs:
         return json_file.read_object_if_there(path)
 
     def file(self, key: str) -> Path | None:
-        """Return the path that a key of the exporter gives, None where it gives none."""
+        """Return the path that a key of the exporter gives; None where it gives none."""
         self._asked.add(key)
-        given = getattr(self.config.exporter, key)
-        return None if given is None else Path(given)
+        path = getattr(self.config.exporter, key)
+        return None if path is None else Path(path)
 
     def unread(self) -> list[str]:
-        """Return the keys of files that are given and were not asked for."""
+        """Return the keys of the files that a user gave and no exporter asked for."""
         return [key for key in _FILES if getattr(self.config.exporter, key) is not None and key not in self._asked]
 
     def extra(self, profile: str, read: Callable[[Path], T], key: str = "extra_file") -> Extra[T]:
-        """Return what a profile measured for the exporter's planner.
+        """Return the measurements of a profile for the exporter's planner.
 
-        read: reads the file at a path. key: of the exporter, which gives the path.
-        Raises MissingInputError where there is no file, DamagedFileError for one that cannot be used.
+        read: reads the file at a path. key: the key of the exporter that gives the path.
+        Raises MissingInputError where there is no file, DamagedFileError for an unusable file.
         """
         key, command = f"exporter.{key}", self.advice.profile(profile)
         path = self.file(key.removeprefix("exporter.")) or Path(f"({key} is not given)")
@@ -134,11 +134,11 @@ class Inputs:
             raise MissingInputError(path, what=what, command=command, key=key) from error
 
     def network(self) -> Extra[Network]:
-        """Return the fits of the GPU's links. Raises as `extra`."""
+        """Return the fits of the GPU's links. Raises the errors of `extra`."""
         return self.extra("network", lambda path: read_network(path, self.gpu), "network_file")
 
     def overlap(self) -> Extra[dict[int, float]]:
-        """Return the slowdown of computation under communication, by GPUs per VM. Raises as `extra`."""
+        """Return the slowdown of computation under communication, by GPUs per VM. Raises the errors of `extra`."""
 
         def read(path: Path) -> dict[int, float]:
             coefficients = json_file.objects_in(path, json_file.read_object(path), self.gpu)
@@ -148,9 +148,9 @@ class Inputs:
 
     @cached_property
     def database(self) -> Database:
-        """What was gathered of the model and GPU.
+        """The gathered database of the model and GPU.
 
-        Raises MissingInputError where nothing was, DamagedFileError and LayerIdsError for what cannot be used.
+        Raises MissingInputError where nothing was gathered, DamagedFileError and LayerIdsError for unusable content.
         """
         return load(self.place, self.model, self.advice.gather())
 
@@ -174,7 +174,7 @@ class Inputs:
         return [CellKey(tp, mbs) for mbs, cells in self.database.times.items() for tp in cells]
 
     def times(self, *, tp: int, mbs: int) -> LayerTimes:
-        """Return the times of a cell that the planner cannot do without. Raises MissingCellError."""
+        """Return the times of a cell that the planner requires. Raises MissingCellError."""
         self.require([CellKey(tp, mbs)], "the planner cannot do without")
         return self.database.times[mbs][tp]
 
@@ -192,10 +192,10 @@ class Inputs:
             raise self._missing(self.database.times_path, missing, reason)
 
     def require_whole_grid(self, tps: Iterable[int] | None = None) -> None:
-        """Raise MissingCellError if a cell is lost: one that fits, since one that needs more memory was measured.
+        """Raise MissingCellError if a cell is lost: it fits, since a cell that needs more memory was measured.
 
-        A planner compares cells; it would take a lost one for impossible. Cells beyond what memory holds are absent
-        from every good grid. `tps`: the degrees that the planner reads, all of them unless given.
+        A planner compares cells and counts a lost one as impossible. Cells that exceed the memory are absent from
+        every good grid. tps: the degrees that the planner reads; None for all.
         """
         measured = self.cells
         grid = [CellKey(tp, mbs) for mbs in self.database.times for tp in tps or self.tps]
@@ -209,14 +209,14 @@ class Inputs:
         return network.content.inter[self.gpus_per_vm]
 
     def missing_fit(self, network: Extra[Network], scope: str, count: int) -> MissingInputError:
-        """Return the error of a fit that is not in the network file."""
+        """Return the error for a fit that the network file lacks."""
         what, command = f"{scope}.{self.gpu}.{count}", self.advice.fit(scope)
         return MissingInputError(network.path, what=what, command=command, key=network.key)
 
     def _missing(self, path: Path, cells: Iterable[CellKey], reason: str) -> MissingCellError:
         cells = list(cells)
-        named = [f"the cell {key}" for key in cells]
-        return MissingCellError(path, cells=named, reason=reason, command=self.advice.measure(cells))
+        names = [f"the cell {key}" for key in cells]
+        return MissingCellError(path, cells=names, reason=reason, command=self.advice.measure(cells))
 
 
 _COEFFICIENTS: TypeAdapter[dict[int, float]] = TypeAdapter(dict[WholeKey, NotNegative])

@@ -19,7 +19,7 @@ _MIB = 2**20
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `mbs{m}_tmp{t}.json` of every measured cell: milliseconds, bytes, and MiB where a key ends in mb.
 
-    Raises MissingCellError where the grid has lost a cell or a tp its memory.
+    Raises MissingCellError where a cell is lost or a tp has no memory.
     """
     inputs.require_whole_grid()
     return {f"mbs{mbs}_tmp{tp}.json": json_file.bytes_of(_cell(inputs, tp, mbs)) for tp, mbs in inputs.cells}

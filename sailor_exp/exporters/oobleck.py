@@ -18,12 +18,12 @@ from sailor_exp.units import readable_bytes, readable_seconds
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{gpus_per_vm}.json`: {mbs: {..., data: {layer: {forward, backward, ar_across, mem_required}}}}.
 
-    `ar_across` is the time to all-reduce the layer's parameters over that many VMs; `mem_required` the bytes of
-    parameters, and of activations of the microbatch: those of one GPU without tensor parallelism, shared out over the
-    VM's GPUs, which is what the reader's published profiles hold.
+    `ar_across`: the time to all-reduce the layer's parameters, by the number of VMs. `mem_required`: the bytes of the
+    parameters, and those of the microbatch's activations at tp 1 divided by the VM's GPUs, as in the published profiles
+    of the reader.
 
     Raises MissingCellError, MissingInputError, or FitError where no time follows from the bandwidth fit. Warns where
-    messages are smaller than the fit is good for.
+    messages are smaller than the `least_bytes` of the fit.
     """
     tp = inputs.gpus_per_vm
     inputs.times(tp=tp, mbs=1)

@@ -21,7 +21,7 @@ _NAMES = {
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:
-    """Return `profile.json`. Raises MissingCellError where the grid has lost a cell or a tp its memory."""
+    """Return `profile.json`. Raises MissingCellError where a cell is lost or a tp has no memory."""
     inputs.require_whole_grid()
     graphs = {str(mbs): _graph(inputs, mbs, sorted(cells)) for mbs, cells in inputs.database.times.items()}
     return {"profile.json": json_file.bytes_of(graphs)}
@@ -60,7 +60,7 @@ def _configuration(inputs: Inputs, mbs: int, tp: int, layer: int) -> dict[str, A
 
 
 def _edge(inputs: Inputs, mbs: int, tp: int, layer: int) -> dict[str, int]:
-    """What a layer hands on is the same on every rank and for every tp."""
+    """Return the edge to the next layer. Its bytes are the same on every rank and for every tp."""
     crossing_bytes = inputs.memory(tp=tp)[layer]["act_output_bytes"] * mbs
     return {"sourceId": layer, "destId": layer + 1, "communicationCost": crossing_bytes}
 

@@ -1,4 +1,4 @@
-"""The exporters by the name that `exporter=` takes: the name of a file or a folder beside this one."""
+"""The exporters by name: `exporter=` takes the name of a module or a folder beside this one."""
 
 from functools import cache
 from importlib import import_module, util
@@ -11,10 +11,10 @@ _PACKAGE = "sailor_exp.exporters"
 @cache
 def exporter_named(name: str) -> Exporter:
     """Return an exporter by its name. Raises KeyError for one that does not exist."""
-    place = util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None
-    if place is None:
+    spec = util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None
+    if spec is None:
         raise KeyError(name)
-    module = import_module(f"{place.name}.exporter" if place.submodule_search_locations else place.name)
+    module = import_module(f"{spec.name}.exporter" if spec.submodule_search_locations else spec.name)
     exporter = getattr(module, "EXPORTER", None)
     if not isinstance(exporter, Exporter):
         raise KeyError(name)
@@ -22,7 +22,7 @@ def exporter_named(name: str) -> Exporter:
 
 
 def name_faults(name: str) -> list[str]:
-    """Return what is wrong with the name of an exporter, in one sentence."""
+    """Return the fault of an exporter's name in one sentence; empty where the name is right."""
     try:
         exporter_named(name)
     except KeyError:

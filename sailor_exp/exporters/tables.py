@@ -1,7 +1,7 @@
 """All records of a directory as one tidy table, for pandas, polars, DuckDB.
 
-Nothing is left out and nothing refused: each number of each profile stands in a row, and the columns say what it was
-measured with. A cell without numbers has one row, whose numbers are empty.
+The table has all records: each number of each profile has a row, and the columns hold what it was measured with. A
+cell without numbers has one row, whose numbers are empty.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,13 +17,13 @@ from sailor_exp.records.files import read_every
 from sailor_exp.records.record import Outcome, Record
 
 Render = Callable[[Mapping[str, type], Iterable[Mapping[str, Any]]], bytes]
-"""Returns columns and rows as the content of a file."""
+"""A function that returns columns and rows as the content of a file."""
 
 
 def columns() -> dict[str, type]:
     """Return the columns and their types; every one may be empty.
 
-    `_s` is seconds, `_bytes` bytes. The columns of numbers are those that the profiles fill.
+    `_s` means seconds, `_bytes` bytes. The profiles define the columns of numbers.
     """
     return {
         **dict.fromkeys(("model", "gpu"), str),
@@ -40,7 +40,7 @@ def columns() -> dict[str, type]:
 
 
 def rows(records: Iterable[tuple[Path, Record[Any]]]) -> Iterator[dict[str, Any]]:
-    """Return the rows of the table; a column that does not apply is absent."""
+    """Yield the rows of the table; a column that does not apply is absent."""
     for path, record in records:
         cell = _cell_columns(path, record)
         if record.outcome is not Outcome.ok:

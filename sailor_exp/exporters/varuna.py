@@ -14,9 +14,9 @@ from sailor_exp.profiles.varuna.profile import PeakBytes, read_file
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{gpus_per_vm}.json`: {layer: {mbs: numbers}}, seconds and bytes.
 
-    The numbers are forward, backward, params_bytes, mem_required and output_activation. A microbatch of which times or
-    peak memory are not there for a layer is left out of it, with a warning. Raises MissingCellError or
-    MissingInputError for microbatch 1.
+    The numbers are forward, backward, params_bytes, mem_required and output_activation. A layer has no entry for a
+    microbatch without times or peak memory, with a warning. Raises MissingCellError or MissingInputError for
+    microbatch 1.
     """
     inputs.times(tp=inputs.gpus_per_vm, mbs=1)
     peaks = inputs.extra("varuna", read_file)

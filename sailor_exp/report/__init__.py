@@ -1,5 +1,5 @@
-"""A page that shows a sweep: records in, one HTML file out, without network, script, or torch.
+"""The report of a sweep: one HTML file from its records, without network, script, or torch.
 
-`content` says what there is to show, `concerns` what to be careful with and what to do about it, `page` puts the
-sections together. Every number on the page carries where it stands in the records (`figures`).
+`content` collects the data, `cell_concerns` and `machine_concerns` the limits of their use with remedies, and `page`
+joins the sections. Every number on the page has its place in the records as an attribute (`drawing/figures.py`).
 """

@@ -1,4 +1,4 @@
-"""What to be careful with that lies in the cells: lost, not converged, implausible, full."""
+"""Concerns about the cells: lost, not converged, implausible, skewed, nearly full, out of memory, mispredicted."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +12,10 @@ from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.figures import percent
 
 NEAR_FULL = 0.9
-"""Share of the memory that a cell was given above which it is told to be near its end."""
+"""Share of a cell's memory limit above which the report names the cell as nearly full."""
 
 SKEWED = 0.1
-"""Share of a step that the fastest rank waits for the slowest, above which it is told."""
+"""Share of a step that the fastest rank waits for the slowest, above which the report names the cell."""
 
 _MOST_TIMES_LONGER = 10.0
 _LONGEST_MESSAGE = 300
@@ -71,12 +71,12 @@ def _unconverged(content: Content) -> Iterator[Concern]:
 def _width(content: Content, key: CellKey) -> str:
     statistics = content.measured[key].statistics
     width = statistics.relative_half_width
-    told = "too few steps for an interval" if width is None else f"±{percent(width)} for the calibrated step"
-    return f"{key}: {told} after {statistics.steps} steps, target ±{percent(statistics.target)}"
+    interval = "too few steps for an interval" if width is None else f"±{percent(width)} for the calibrated step"
+    return f"{key}: {interval} after {statistics.steps} steps, target ±{percent(statistics.target)}"
 
 
 def _longer(content: Content, cells: Iterable[CellKey]) -> list[str]:
-    """Overrides that give the worst of some cells the steps and the time that it needs."""
+    """Return the overrides with the steps and the time that the worst of the cells needs."""
     steps, budget_s = 0, 0.0
     for key in cells:
         statistics, sampling = content.measured[key].statistics, content.provenance[key].sampling
@@ -93,7 +93,7 @@ def _longer(content: Content, cells: Iterable[CellKey]) -> list[str]:
 
 
 def _shrinking(content: Content) -> Iterator[Concern]:
-    """Cells that took less time than one of a smaller microbatch, by more than both intervals."""
+    """Yield a concern about cells that took less time than one of a smaller microbatch, beyond both intervals."""
     suspects = []
     for tp in content.tps:
         row = [cell for key, cell in content.measured.items() if key.tp == tp]
@@ -157,7 +157,7 @@ def _out_of_memory(content: Content) -> Iterator[Concern]:
 
 
 def wrong_predictions(content: Content, error_limit: float | None) -> Iterator[Concern]:
-    """Predictions that are further off than a relative error."""
+    """Yield a concern about the predictions whose relative error is above a limit."""
     if error_limit is None:
         return
     wrong = [

@@ -1,4 +1,4 @@
-"""What there is to show of a sweep: the cells of its grid, each with the record that counts."""
+"""The data of the report: the cells of the grid, each with the record that counts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from sailor_exp.units import GIB
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A cell that has numbers, with the ok record that they stand in."""
+    """A cell with numbers, and the ok record that holds them."""
 
     key: CellKey
     record: Record[LayersMeasurement]
@@ -41,21 +41,21 @@ class Measured:
 
     @property
     def layers(self) -> Mapping[str, str]:
-        """Every layer id of the model, with the kind of part that stands for it."""
+        """Every layer id of the model, with the kind of the part that represents it."""
         return self.record.measured.layers
 
     @property
     def gpu_bytes(self) -> float:
-        """Memory that a rank was given."""
+        """Memory limit of a rank."""
         return float(self.record.identity.gpu["memory_gb"]) * GIB
 
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """Everything that the page shows, and nothing about how.
+    """All data that the page shows, without its layout.
 
-    `records`: of each cell the record that counts, with the name of its file. `checked`: cells with real training
-    steps, from records of `profile=check`.
+    `records`: by cell, the record that counts and the name of its file. `checked`: cells with real training steps,
+    from records of `profile=check`.
     """
 
     config: GatherConfig
@@ -88,7 +88,7 @@ class Content:
 
     @cached_property
     def measured_microbatches(self) -> list[int]:
-        """Microbatches that any cell has numbers of."""
+        """Microbatches of the cells with numbers."""
         return sorted({key.mbs for key in self.measured})
 
     @property
@@ -96,23 +96,23 @@ class Content:
         return {key: record.provenance for key, (_, record) in self.records.items()}
 
     def cells(self) -> Iterator[CellKey]:
-        """Every cell of the grid, row by row."""
+        """Return every cell of the grid, row by row."""
         return (CellKey(tp, mbs) for tp in self.tps for mbs in self.microbatches)
 
     def outcome(self, key: CellKey) -> Outcome | None:
-        """Return how a cell ended, None where it has no record."""
+        """Return the outcome of a cell; None where it has neither a record nor a profile file."""
         return self.grid.outcome(key)
 
     def figures(self, quantity: Quantity) -> dict[CellKey, Figure]:
-        """Return a quantity of every cell that has it."""
-        found = {key: quantity.of(key, cell.record) for key, cell in self.measured.items()}
-        return {key: figure for key, figure in found.items() if figure is not None}
+        """Return the figures of a quantity, by the cells that have it."""
+        figures = {key: quantity.of(key, cell.record) for key, cell in self.measured.items()}
+        return {key: figure for key, figure in figures.items() if figure is not None}
 
 
 def content_of(inputs: Inputs) -> Content:
-    """Return what a report of the configured model and GPU shows. Records that do not count stay aside.
+    """Return the data of the report on the configured model and GPU, without the records that do not count.
 
-    Raises NothingMeasuredError where nothing was measured, and what reading and putting together the records raises.
+    Raises NothingMeasuredError where nothing was measured, and the errors of `grid_of` and `checked_cells`.
     """
     config = inputs.config
     profile_dir = Path(config.profile_dir)

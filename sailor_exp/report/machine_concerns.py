@@ -1,4 +1,4 @@
-"""What to be careful with that lies in the machines and the software that the cells were measured with."""
+"""Concerns about the machines and the software that measured the cells."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,7 +7,7 @@ from sailor_exp.report.concern import Concern, Weight, cells_of, counted, measur
 from sailor_exp.report.content import Content
 
 SLOWED = 0.9
-"""Share of the highest clock below which a GPU is told to be held back."""
+"""Share of its highest clock below which the report names a GPU as slowed."""
 
 
 def _throttled(content: Content) -> Iterator[Concern]:
@@ -41,12 +41,12 @@ def _neighbours(content: Content) -> Iterator[Concern]:
 
 
 def _others(slurm: dict[str, str]) -> int:
-    told = slurm.get("other_jobs_on_node", "0")
-    return int(told) if told.isdecimal() else 0
+    count = slurm.get("other_jobs_on_node", "0")
+    return int(count) if count.isdecimal() else 0
 
 
 def _mixed(content: Content) -> Iterator[Concern]:
-    """What gathering warns of: records of one grid that were not made alike."""
+    """Yield a concern for each warning about the grid: its records were not measured alike."""
     for caution in content.grid.cautions:
         weight, remedy, overrides = _OF_MIXTURES[caution.reason]
         yield Concern(

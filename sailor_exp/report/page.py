@@ -1,4 +1,4 @@
-"""The page: one HTML file that holds its style and its charts, and asks for nothing."""
+"""The page: one HTML file with its style and its charts, which loads nothing else."""
 
 from importlib import resources
 from xml.etree import ElementTree as ET
@@ -14,13 +14,13 @@ from sailor_exp.report.sections.provenance import provenance, reading
 from sailor_exp.report.sections.times import scaling, times
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""What a browser may load for the page: nothing. It holds even if something in it should ask."""
+"""Content policy: a browser loads nothing for the page, even if the page contains a request."""
 
 
 def page(content: Content, *, error_limit: float | None = None) -> bytes:
     """Return the report as HTML in UTF-8; the same content gives the same bytes.
 
-    error_limit: relative error above which a prediction is told among what to be careful with.
+    error_limit: relative error above which a prediction is a concern; None for no limit.
     """
     sections = _sections(content, error_limit)
     body = tag("body", header(content), tiles(content), _contents(sections), tag("main", sections), reading())
@@ -28,11 +28,12 @@ def page(content: Content, *, error_limit: float | None = None) -> bytes:
 
 
 def _sections(content: Content, error_limit: float | None) -> list[ET.Element]:
-    found = [grid(content), concerns(concerns_of(content, error_limit=error_limit))]
+    sections = [grid(content), concerns(concerns_of(content, error_limit=error_limit))]
     if content.measured:
-        found += [part for part in (times(content), scaling(content), memory(content)) if part is not None]
-        found.append(accuracy(content, error_limit=error_limit))
-    return [*found, provenance(content)]
+        measured = (times(content), scaling(content), memory(content))
+        sections += [section for section in measured if section is not None]
+        sections.append(accuracy(content, error_limit=error_limit))
+    return [*sections, provenance(content)]
 
 
 def _contents(sections: list[ET.Element]) -> ET.Element:
@@ -53,10 +54,10 @@ def _head(content: Content) -> ET.Element:
 
 
 def concerns_of(content: Content, *, error_limit: float | None) -> list[Concern]:
-    """Everything to be careful with, the gravest first.
+    """Return all concerns, the gravest first.
 
-    error_limit: relative error of a prediction above which it is told; None for no limit.
+    error_limit: relative error above which a prediction is a concern; None for no limit.
     """
-    found = [concern for look in (*cell_concerns.LOOKS, *machine_concerns.LOOKS) for concern in look(content)]
-    found += cell_concerns.wrong_predictions(content, error_limit)
-    return sorted(found, key=lambda concern: list(Weight).index(concern.weight))
+    unsorted = [concern for look in (*cell_concerns.LOOKS, *machine_concerns.LOOKS) for concern in look(content)]
+    unsorted += cell_concerns.wrong_predictions(content, error_limit)
+    return sorted(unsorted, key=lambda concern: list(Weight).index(concern.weight))

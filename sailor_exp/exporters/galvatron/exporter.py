@@ -1,8 +1,8 @@
 """Galvatron's profiles of computation, memory and hardware.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, which reads `compute_profile.json`,
-`memory_profile.json` and `hw_prof.json` (the last one holds one VM size). Its `ms` are model states in MiB; it takes
-four parameters' worth of them for each parameter, and activations per sample.
+`memory_profile.json` and `hw_prof.json` (the last one holds one VM size). `ms` are model states in MiB; the reader
+computes them as four times the parameter size. Activations are per sample.
 """
 
 import warnings
@@ -25,8 +25,9 @@ _MESSAGES_BYTES = tuple(mebibytes * 2**20 for mebibytes in (16, 32, 64, 128, 256
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return the three profiles.
 
-    Raises MissingCellError without tp=1 mbs=1, MissingInputError where a strategy, fit or overlap coefficient is not
-    there, FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other.
+    Raises MissingCellError without tp=1 mbs=1, MissingInputError where a strategy, fit or overlap coefficient is
+    missing, FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other or a
+    coefficient is below 1.
     """
     contents = {
         "compute_profile.json": compute_profile(inputs),
@@ -37,7 +38,7 @@ def files(inputs: Inputs) -> dict[str, bytes]:
 
 
 def compute_profile(inputs: Inputs) -> dict[str, float]:
-    """Forward milliseconds of one sample at tp 1: of a transformer layer, and of embedding and head together."""
+    """Return the forward milliseconds of one sample at tp 1: a transformer layer, and embedding and head together."""
     times = inputs.times(tp=1, mbs=1)
     first, last = inputs.transformer_layers[0], max(inputs.kinds)
     return {
@@ -47,9 +48,9 @@ def compute_profile(inputs: Inputs) -> dict[str, float]:
 
 
 def hardware_profile(inputs: Inputs) -> dict[str, float]:
-    """GiB/s of all-reduces and transfers among n GPUs, for n up to `max_nodes`, and the overlap coefficient.
+    """Return the GiB/s of all-reduces and transfers among n GPUs, n up to `max_nodes`, and the overlap coefficient.
 
-    Groups that are consecutive stay inside a machine as long as they fit; all others have one member a machine. The
+    A consecutive group is inside a machine as long as it fits; every other group has one member per machine. The
     reader computes MiB x 2(n-1)/n / bandwidth, so the figure is bus bandwidth.
     """
     network = inputs.network()
@@ -80,7 +81,7 @@ def _mean_bandwidth(seconds: Callable[[float], float]) -> float:
 
 
 def _fit_within_machine(inputs: Inputs, network: Extra[Network], ranks: int) -> Fit:
-    """Fit of that many ranks, or of the next fewer that were measured."""
+    """Return the fit of that many ranks, or of the next fewer that were measured."""
     fits = network.content.intra
     fewer = [count for count in fits if count <= ranks]
     if not fewer:

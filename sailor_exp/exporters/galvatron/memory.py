@@ -1,8 +1,8 @@
 """Galvatron's memory profile, from strategies that were run with fewer and with more layers.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, `memory_profile.json`. All figures are MiB of
-one rank at one sample; `ms` is model states. The reader takes four times the parameter size for the model states of a
-layer, and `other_memory_*` for what stands around the layers at tp 1.
+one rank at one sample; `ms` is model states. The reader computes the model states of a layer as four times its
+parameter size, and uses `other_memory_*` as the memory outside the layers at tp 1.
 
 Legend: pp pipeline stages, tp tensor parallel degree, dp replicas; a strategy is named `{pp}_{tp}_{dp}`.
 """
@@ -26,13 +26,13 @@ _LAYERS = re.compile(r"layernum\[(\d+)\]_bsz1_rank\d+_(?:ms|act|act_peak)")
 
 
 def memory_profile(strategies: Strategies) -> dict[str, Any]:
-    """Return the strategies with what they say of a layer and of what stands around the layers, in MiB.
+    """Return the strategies, and from them the memory of a layer and the memory outside the layers, in MiB.
 
-    A layer is what a run with more layers holds beyond one with fewer, on a rank of its own strategy: the strategies
-    run one sample on pp x tp ranks, each by its own world size.
+    The memory of a layer is the difference between runs with more and with fewer layers, on a rank of one strategy: a
+    strategy runs one sample on its own world size, pp x tp ranks.
 
-    Raises MissingInputError for a strategy or value that is not there, DamagedFileError where a rank holds less than
-    its layers.
+    Raises MissingInputError for a missing strategy or value, DamagedFileError where a rank holds less than its layers
+    or where its memory does not grow with them.
     """
     runs = _runs(strategies)
     whole = _strategy(strategies, runs, pp=1, tp=1)
@@ -68,40 +68,41 @@ class _Run:
     def layer_activation(self) -> float:
         return self._per_layer("act")
 
-    def value(self, layers: int, rank: int, what: str) -> float:
-        key = f"layernum[{layers}]_bsz1_rank{rank}_{what}"
+    def value(self, layers: int, rank: int, quantity: str) -> float:
+        key = f"layernum[{layers}]_bsz1_rank{rank}_{quantity}"
         if key not in self.values:
             raise self.file.missing(f"{self.name}.{key}")
         return self.values[key]
 
     def around(self, rank: int, layers: int, layer_states: float, layer_activation: float) -> dict[str, float]:
-        """What a rank with so many layers holds beyond them, in the run with the fewest."""
-        activation = max(self.value(self.fewest, rank, what) for what in ("act", "act_peak"))
-        found = {
+        """Return the MiB that a rank with so many layers holds beyond them, in the run with the fewest layers."""
+        activation = max(self.value(self.fewest, rank, quantity) for quantity in ("act", "act_peak"))
+        beyond = {
             "model_states": self.value(self.fewest, rank, "ms") - layers * layer_states,
             "activation": activation - layers * layer_activation,
         }
-        if min(found.values()) < 0:
+        if min(beyond.values()) < 0:
             raise DamagedFileError(
                 self.file.path,
-                f"{self.name}: rank {rank} holds less than its {layers} layers (beyond them, MiB: {found})",
+                f"{self.name}: rank {rank} holds less than its {layers} layers (beyond them, MiB: {beyond})",
             )
-        return found
+        return beyond
 
-    def _per_layer(self, what: str) -> float:
-        found = (self.value(self.most, 0, what) - self.value(self.fewest, 0, what)) / (self.most - self.fewest)
-        if found <= 0:
+    def _per_layer(self, quantity: str) -> float:
+        growth = self.value(self.most, 0, quantity) - self.value(self.fewest, 0, quantity)
+        per_layer = growth / (self.most - self.fewest)
+        if per_layer <= 0:
             raise DamagedFileError(
-                self.file.path, f"{self.name}: {what} does not grow with the layers ({found} MiB each)"
+                self.file.path, f"{self.name}: {quantity} does not grow with the layers ({per_layer} MiB each)"
             )
-        return found
+        return per_layer
 
 
 def _stages(run: _Run, layer_states: float, layer_activation: float) -> tuple[dict[str, float], dict[str, float]]:
-    """What the first and the last of two stages hold beyond their layers.
+    """Return the MiB that the first and the last of two stages hold beyond their layers.
 
-    The runner balances stages by their parameters, so the layers may all stand on the last one. The first holds as
-    many as fit into its activations; what the embedding keeps is far less than a layer.
+    The runner balances stages by their parameters, so all layers may be on the last one. The first stage has as many
+    layers as fit into its activations; the embedding keeps far less than a layer.
     """
     on_first = min(run.fewest, int(run.value(run.fewest, 0, "act") / layer_activation))
     first = run.around(0, on_first, layer_states, layer_activation)
@@ -109,12 +110,12 @@ def _stages(run: _Run, layer_states: float, layer_activation: float) -> tuple[di
 
 
 def _runs(strategies: Strategies) -> dict[tuple[int, int], _Run]:
-    """Strategies by (pp, tp), in rising order; other keys of the file are results of another exporter."""
-    found = {}
+    """Return the strategies by (pp, tp), in rising order, without the keys that are results of another exporter."""
+    runs = {}
     for name, values in strategies.content.items():
         if match := _STRATEGY.fullmatch(name):
-            found[int(match[1]), int(match[2])] = _run(strategies, name, values)
-    return dict(sorted(found.items()))
+            runs[int(match[1]), int(match[2])] = _run(strategies, name, values)
+    return dict(sorted(runs.items()))
 
 
 def _run(strategies: Strategies, name: str, values: Mapping[str, float]) -> _Run:

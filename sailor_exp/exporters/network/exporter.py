@@ -16,7 +16,7 @@ from sailor_exp.files import json_file
 
 
 def files(inputs: Inputs) -> Export:
-    """Return the two files with what was measured of the GPU, and a picture of the fits.
+    """Return the two files with the measured entries of the GPU, and a picture of the fits.
 
     Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError, and
     ConfigurationError where a file to merge into is not given.

@@ -24,11 +24,11 @@ _LN2 = math.log(2)
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Bandwidth over the size of a message. `name` says of what, for messages about it.
+    """Bandwidth over the size of a message. `name`: the name of the fit in errors and warnings.
 
-    The time of a message must grow with its size. Towards small messages a fit ends that: its bandwidth nears zero
-    and turns negative. From `least_bytes` down every message takes the time of one of `least_bytes`, which is the
-    least that the fit gives: a latency.
+    The time of a message must grow with its size. For small messages a fit breaks this rule: its bandwidth approaches
+    zero and becomes negative. So a message below `least_bytes` takes the time of one of `least_bytes`, the least time
+    that the fit gives: a latency.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Fit:
     c: float
 
     def seconds(self, message_bytes: float) -> float:
-        """Return the time of one message; none takes no time but that of no bytes.
+        """Return the time of one message; only a message of no bytes takes no time.
 
         Raises FitError where the fit gives no bandwidth above 0.
         """
@@ -50,27 +50,28 @@ class Fit:
         return size / 1e9 / gigabytes_per_s
 
     def all_reduce_s(self, message_bytes: float, ranks: int) -> float:
-        """Return the time of a ring: 2(n-1) steps of an n-th of the message."""
+        """Return the time of a ring all-reduce: 2(n-1) steps of 1/n of the message."""
         return 2 * (ranks - 1) * self.seconds(message_bytes / ranks)
 
     @cached_property
     def least_bytes(self) -> float:
-        """Size below which the fit has smaller messages take longer; 0 where it never does.
+        """Size below which the fitted time grows as messages become smaller; 0 where it never does.
 
-        The time is 2^x / g(x) but for a factor; it grows with x where g(x) ln 2 > g'(x), a parabola of its own.
+        With bandwidth g(x) the time is proportional to 2^x / g(x). It grows with x where g(x) ln 2 - g'(x), again a
+        parabola, is above 0.
         """
         a, b, c = self.a * _LN2, self.b * _LN2 - 2 * self.a, self.c * _LN2 - self.b
         edge = _lower_edge(a, b, c)
         return 0.0 if edge is None else 1e6 * 2**edge
 
     def gigabytes_per_s(self, message_bytes: float) -> float:
-        """Return the parabola's value for a size, whatever its sign."""
+        """Return the value of the parabola for a size, which may be negative."""
         x = math.log2(message_bytes / 1e6)
         return self.a * x * x + self.b * x + self.c
 
 
 def _lower_edge(a: float, b: float, c: float) -> float | None:
-    """Lower end of the range of x, towards large x, where a x^2 + b x + c is above 0; None where it has none."""
+    """Return the lower end of the range of largest x where a x^2 + b x + c is above 0; None where it has none."""
     if a == 0:
         return -c / b if b > 0 else None
     discriminant = b * b - 4 * a * c
@@ -84,21 +85,17 @@ def _lower_edge(a: float, b: float, c: float) -> float | None:
 class Network:
     """The fits of one GPU: `inter` by concurrent pairs, `intra` by ranks, both in rising order."""
 
-    path: Path
-    gpu: str
     inter: Mapping[int, Fit]
     intra: Mapping[int, Fit]
 
 
 def read_network(path: Path, gpu: str) -> Network:
-    """Read the fits of one GPU; empty where the file has none of it.
+    """Read the fits of one GPU; empty where the file has none.
 
     Raises FileNotFoundError, and DamagedFileError for a file of another shape.
     """
     content = json_file.read_object(path)
-    return Network(
-        path=path, gpu=gpu, inter=_fits(path, content, "inter", gpu), intra=_fits(path, content, "intra", gpu)
-    )
+    return Network(inter=_fits(path, content, "inter", gpu), intra=_fits(path, content, "intra", gpu))
 
 
 def counts_in(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Any]:

@@ -1,15 +1,10 @@
-"""Fits the bandwidth of a link to the size of its messages, as Sailor reads it: positive wherever it was measured.
+"""Fits the bandwidth of a link over the size of its messages, as Sailor reads it; positive at every measured size.
 
 With x = log2(bytes / 1e6) the bandwidth is a x^2 + b x + c in units of 1e9 bytes/s (eth-easl/sailor, sailor/profiling/
-networking/fit_func.py, which is numpy.polyfit of degree 2). An unconstrained parabola may turn negative inside the
-range that it was fitted to, as the published A100-40 `intra` does below 0.21 MB, and a reader then computes negative
-times. Here it is the best parabola among those that stay above a floor, from the least size to the largest one or to
-what planners ask for, whichever is larger.
-
-Best is what makes the sum over the sizes of r + 1/r least, r being fitted over measured: twice as much and half as much
-count alike, at every size. (Squares of relative errors would not do: a fit of nearly nothing is off by 1 at most, one
-of far too much without bound, so that a single slow size drags all others down.) As a function of the coefficients the
-sum is convex, so there is one best parabola.
+networking/fit_func.py, which is numpy.polyfit of degree 2). The fit is the parabola that minimises the sum over the
+sizes of r + 1/r, with r = fitted / measured, among those that stay above a floor from the least measured size to the
+largest one or to `ASKED_BYTES`, whichever is larger. docs/decisions.md ("Fits") gives the reason for the
+sum, docs/gathering.md that for the floor.
 """
 
 import math
@@ -26,10 +21,10 @@ from sailor_exp.profiles.network.measurement import Bandwidth
 LEAST_SIZES = 3
 
 ASKED_BYTES = 256 * 2**20
-"""The largest message that an exporter asks a fit about (export/galvatron.py): a fit is positive up to there, too."""
+"""Largest message that an exporter needs (exporters/galvatron/exporter.py); a fit is positive up to this size, too."""
 
 FLOOR = 0.5
-"""Of the least bandwidth measured: a fit is nowhere below that, from the least size measured to the largest asked."""
+"""Share of the least measured bandwidth: the floor of a fit."""
 
 _TURNS = 200
 
@@ -44,7 +39,7 @@ Coefficients = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """What the fit gives for a size that was measured, and how far that is off, relative to the measurement."""
+    """Measured and fitted bandwidth of one size, in units of 1e9 bytes/s."""
 
     size_bytes: int
     measured: float
@@ -52,12 +47,13 @@ class Residual:
 
     @property
     def relative(self) -> float:
+        """Error of the fit, relative to the measurement."""
         return self.fitted / self.measured - 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedLink:
-    """A fit with what it was made of. `constrained`: without the floor it would have been another."""
+    """A fit with its measured points. `constrained`: whether the floor changed the fit."""
 
     fit: Fit
     points: tuple[Bandwidth, ...]
@@ -65,7 +61,7 @@ class FittedLink:
 
     @property
     def max_bytes_per_s(self) -> float:
-        """Highest bandwidth measured: what planners without a fit take."""
+        """Highest measured bandwidth, for planners that use no fit."""
         return max(point.gigabytes_per_s for point in self.points) * 1e9
 
     @property
@@ -81,7 +77,7 @@ class FittedLink:
 
     @property
     def largest(self) -> Residual:
-        """Residual that is relatively the largest."""
+        """Residual with the largest relative error."""
         return max(self.residuals, key=lambda residual: abs(residual.relative))
 
 
@@ -102,28 +98,28 @@ def fit_link(name: str, points: Sequence[Bandwidth]) -> FittedLink:
 
 
 def parabola(x: Array, y: Array, *, floor: float, high: float) -> tuple[Coefficients, bool]:
-    """Return the best coefficients that stay at or above `floor` from min(x) to `high`, and whether it holds them.
+    """Return the best coefficients at or above `floor` from min(x) to `high`, and whether the floor changed them.
 
-    What is minimised and the set of such parabolas are convex, so the best one either needs no floor or touches it:
-    at one end, at both, or inside, where it turns. For the last one the turning point is searched for.
+    The sum and the set of such parabolas are convex, so the best one either needs no floor or touches it: at one end,
+    at both, or at its turning point inside. The last case is a search for the turning point.
     """
     low = float(x.min())
     a, b, c = _weights([x**2, x, np.ones_like(x)], y, np.zeros_like(y), [0.0, 0.0, float(y.mean())])
     if _lowest((a, b, c), low, high) >= floor:
         return (a, b, c), False
     touching = [*_at_an_end(x, y, low, high, floor), _turning(x, y, low, high, floor)]
-    held = [each for each in touching if _lowest(each, low, high) >= floor * (1 - _ROUNDING)]
-    return min(held, key=lambda each: disagreement(each, x, y)), True
+    allowed = [coefficients for coefficients in touching if _lowest(coefficients, low, high) >= floor * (1 - _ROUNDING)]
+    return min(allowed, key=lambda coefficients: disagreement(coefficients, x, y)), True
 
 
 def disagreement(coefficients: Coefficients, x: Array, y: Array) -> float:
-    """Sum of r + 1/r - 2 over the sizes, r being fitted over measured: 0 where all are equal."""
+    """Return the sum of r + 1/r - 2 over the sizes, r = fitted / measured; infinite where an r is not positive."""
     ratios = np.polyval(coefficients, x) / y
     return float(np.sum(ratios + 1.0 / ratios - 2.0)) if ratios.min() > 0 else math.inf
 
 
 def _at_an_end(x: Array, y: Array, low: float, high: float, floor: float) -> Iterator[Coefficients]:
-    """Best parabolas that are at the floor at one end, and at both; some leave it elsewhere."""
+    """Yield the best parabolas that touch the floor at one end, and at both; elsewhere they may be below it."""
     base = np.full_like(y, floor)
     for end in (low, high):
         a, b = _weights([(x - end) ** 2, x - end], y, base, [0.0, 0.0])
@@ -133,7 +129,7 @@ def _at_an_end(x: Array, y: Array, low: float, high: float, floor: float) -> Ite
 
 
 def _turning(x: Array, y: Array, low: float, high: float, floor: float) -> Coefficients:
-    """Best parabola that turns at the floor: by a search of turning points, and a finer one around the best."""
+    """Return the best parabola that turns at the floor: a search of turning points, and a finer one around the best."""
 
     def at(turn: float) -> Coefficients:
         (a,) = _weights([(x - turn) ** 2], y, np.full_like(y, floor), [0.0])
@@ -147,14 +143,14 @@ def _turning(x: Array, y: Array, low: float, high: float, floor: float) -> Coeff
 
 
 def _weights(columns: Sequence[Array], y: Array, base: Array, start: Sequence[float]) -> list[float]:
-    """Weights of the columns which, added to a base, agree best with y: by Newton's method, from a positive start."""
+    """Return the weights of columns that, added to a base, agree best with y: Newton's method from a positive start."""
     matrix, weights = np.stack(columns, axis=1), np.array(start)
     for _ in range(_ITERATIONS):
         fitted = base + matrix @ weights
         slope = matrix.T @ (1 / y - y / fitted**2)
         curvature = matrix.T @ (matrix * (2 * y / fitted**3)[:, None])
         step = np.linalg.lstsq(curvature, slope, rcond=None)[0]
-        share = _share_of_step(lambda each: base + matrix @ each, weights, step, y)
+        share = _share_of_step(lambda trial: base + matrix @ trial, weights, step, y)
         if share == 0.0:
             break
         weights = weights - share * step
@@ -162,18 +158,18 @@ def _weights(columns: Sequence[Array], y: Array, base: Array, start: Sequence[fl
 
 
 def _share_of_step(fitted: Callable[[Array], Array], weights: Array, step: Array, y: Array) -> float:
-    """Return the largest of 1, 1/2, 1/4, ... by which the step makes things better; 0 where none does."""
+    """Return the largest share 1, 1/2, 1/4, ... of the step that lowers the cost; 0 where none does."""
 
     def cost(values: Array) -> float:
         return float(np.sum(values / y + y / values)) if values.min() > 0 else math.inf
 
-    now = cost(fitted(weights))
+    present_cost = cost(fitted(weights))
     shares = (0.5**power for power in range(_HALVINGS))
-    return next((share for share in shares if cost(fitted(weights - share * step)) < now), 0.0)
+    return next((share for share in shares if cost(fitted(weights - share * step)) < present_cost), 0.0)
 
 
 def _lowest(coefficients: Coefficients, low: float, high: float) -> float:
-    """Least value of a parabola between two points."""
+    """Return the least value of a parabola between two points."""
     a, b, _ = coefficients
     turn = -b / (2 * a) if a > 0 else low
     return min(float(np.polyval(coefficients, at)) for at in (low, high, min(max(turn, low), high)))

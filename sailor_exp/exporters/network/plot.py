@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 60, 14
 
 _MARGIN = 1.05
-"""Around what is drawn, so that a link of one bandwidth has an axis."""
+"""Factor from the values to the ends of the axis, so that a link of one bandwidth has an axis."""
 
 _SAMPLE, _FIT, _BOTH = "o", "·", "●"
 
 
 def in_text(link: MeasuredLink) -> str:
-    """Medians and fit over the sizes, both axes logarithmic: `o` measured, `·` fitted, `●` both in one place."""
+    """Return medians and fit over the sizes, both axes logarithmic: `o` measured, `·` fitted, `●` both in one place."""
     points, fit = link.fitted.points, link.fitted.fit
     column = _scale(points[0].size_bytes, points[-1].size_bytes, _WIDTH)
     sizes = [_at(points[0].size_bytes, points[-1].size_bytes, x / (_WIDTH - 1)) for x in range(_WIDTH)]
@@ -44,7 +44,7 @@ def in_text(link: MeasuredLink) -> str:
 
 
 def _scale(low: float, high: float, cells: int) -> Callable[[float], int]:
-    """Where a value from low to high lies among so many cells, on a logarithmic axis."""
+    """Return a function from a value between low and high to its cell, on a logarithmic axis of so many cells."""
     length = math.log(high / low)
 
     def place(value: float) -> int:
@@ -58,7 +58,7 @@ def _at(low: float, high: float, share: float) -> float:
 
 
 def as_png(title: str, links: Sequence[MeasuredLink]) -> bytes:
-    """Every sample, the medians with their intervals, and the fits: one panel a link.
+    """Return a picture of every sample, the medians with their intervals, and the fits: one panel per link.
 
     Raises MissingPackageError without matplotlib.
     """
@@ -79,8 +79,8 @@ def _draw(axes: "Axes", link: MeasuredLink) -> None:
     points, fit = link.fitted.points, link.fitted.fit
     sizes = [point.size_bytes for point in points]
     for size in link.series.sizes:
-        carried = link.series.operation.bytes_on_the_link(size.size_bytes, len(size.seconds)) / 1e9
-        rates = [carried / seconds for seconds in size.slowest_s]
+        gigabytes = link.series.operation.bytes_on_the_link(size.size_bytes, len(size.seconds)) / 1e9
+        rates = [gigabytes / seconds for seconds in size.slowest_s]
         axes.plot([size.size_bytes] * len(rates), rates, ".", color="0.75", markersize=3, zorder=1)
     axes.errorbar(
         sizes,

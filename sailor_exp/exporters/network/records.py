@@ -1,4 +1,4 @@
-"""What was measured of the links of one GPU: the records that count, fitted, and the slowdowns of overlap."""
+"""The measurements of the links of one GPU: the records that count, their fits, and the slowdowns of overlap."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class MeasuredLink:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRecords:
-    """Everything of one GPU below a network directory. `slowdowns`: by ranks. `lacking`: cells without a number."""
+    """All records of one GPU in a network directory. `slowdowns`: by ranks. `lacking`: the cells without a number."""
 
     links: tuple[MeasuredLink, ...]
     slowdowns: Mapping[int, Slowdown]
@@ -48,10 +48,10 @@ class NetworkRecords:
 
 
 def read(config: GatherConfig) -> NetworkRecords:
-    """Read and fit the records of the configured GPU; those of other GPUs are passed over.
+    """Read and fit the records of the configured GPU; skip those of other GPUs.
 
-    Raises MixedRecordsError for a record of the GPU's name and another device or backend, RecordError for one that
-    cannot be read.
+    Raises MixedRecordsError for a record with the GPU's name and another device or backend, RecordError for an
+    unreadable one.
     """
     network = _selected(config, "network", NetworkMeasurement)
     overlap = _selected(config, "overlap", OverlapMeasurement)
@@ -122,9 +122,9 @@ def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
                 f"the {fit.name} was measured up to {readable_bytes(largest)}, and what it gives beyond is a guess: "
                 f"Galvatron's profile takes messages of up to {readable_bytes(ASKED_BYTES)} (profile.most_bytes)"
             )
-        unsure = [point for point in link.fitted.points if not point.converged]
-        if unsure:
-            yield f"the {fit.name}: {len(unsure)} of {len(link.fitted.points)} sizes had not converged"
+        unconverged = [point for point in link.fitted.points if not point.converged]
+        if unconverged:
+            yield f"the {fit.name}: {len(unconverged)} of {len(link.fitted.points)} sizes had not converged"
 
 
 def _overlap_warnings(overlaps: Mapping[int, OverlapMeasurement]) -> Iterator[str]:

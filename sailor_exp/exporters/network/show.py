@@ -1,4 +1,4 @@
-"""Shows the fits of links, how far they are off, and the slowdowns of overlap."""
+"""Shows the fits of links, their errors, and the slowdowns of overlap."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
 
 
 def shown(measured: NetworkRecords) -> Iterator[RenderableType]:
-    """Return each link's sizes with what its fit gives, a plot of both, and the coefficients of overlap."""
+    """Yield each link's sizes with the fitted bandwidths, a plot of both, and the coefficients of overlap."""
     for link in measured.links:
         yield _table(link)
         yield _summary(link)
@@ -41,9 +41,9 @@ def _table(link: MeasuredLink) -> Table:
 
 def _summary(link: MeasuredLink) -> str:
     fit, largest = link.fitted.fit, link.fitted.largest
-    held = "; a floor holds it above 0" if link.fitted.constrained else ""
+    floor_note = "; a floor holds it above 0" if link.fitted.constrained else ""
     return (
-        f"GB/s = {fit.a:.4g} x^2 + {fit.b:.4g} x + {fit.c:.4g}, x = log2(bytes / 1e6){held}. "
+        f"GB/s = {fit.a:.4g} x^2 + {fit.b:.4g} x + {fit.c:.4g}, x = log2(bytes / 1e6){floor_note}. "
         f"Most off at {readable_bytes(largest.size_bytes)}: {100 * largest.relative:+.1f}%. "
         f"Highest measured: {link.fitted.max_bytes_per_s / 1e9:.3g} GB/s."
     )

@@ -1,6 +1,6 @@
 """Compares the records of a directory with real training steps: `python gather.py check=true`.
 
-Records do not change. What is too far off is marked in the table that is printed and in the file that is written.
+The records stay as they are. The printed table and the written file mark each error above the limit.
 """
 
 import csv
@@ -24,7 +24,7 @@ from sailor_exp.terminal import aligned
 from sailor_exp.units import readable_bytes, readable_seconds
 
 JUDGED = ("total", PEAK)
-"""Quantities that mark a record: a planner goes by the whole step and by the memory."""
+"""Quantities whose error may mark a record: planners use the whole step and the memory."""
 
 _SHOWN = ("total", "forward", "backward", "update", PEAK)
 _COLUMNS = (
@@ -36,9 +36,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedCell:
-    """One cell, whose training steps were measured, and what its records predict of them.
+    """A cell with measured training steps, and the predictions of them from its records.
 
-    check_record: file of the measured steps. rows: by source and quantity.
+    check_record: the file of the measured steps. rows: by source and quantity.
     """
 
     identity: Identity
@@ -46,7 +46,7 @@ class CheckedCell:
     rows: tuple[Comparison, ...]
 
     def marked(self, limit: float) -> list[Comparison]:
-        """Return the rows that are judged and further off than the limit."""
+        """Return the rows of judged quantities whose error is above the limit."""
         return [row for row in self.rows if row.quantity in JUDGED and abs(row.error) > limit]
 
     def record_of(self, row: Comparison) -> str:
@@ -55,10 +55,10 @@ class CheckedCell:
 
 
 def checked_cells(config: GatherConfig) -> Iterator[CheckedCell]:
-    """Return the cells of what is gathered that have an ok record of `profile=check`, in rising order.
+    """Yield the gathered cells that have an ok record of `profile=check`, in rising order.
 
-    What is predicted from `profile=layers` goes by the records that are there now. Warns of checks of an older method.
-    Raises MixedRecordsError for a check that does not belong to what is asked for, RecordError.
+    Predictions from `profile=layers` use the present records. Warns of checks by an older method.
+    Raises MixedRecordsError for a check of another configuration, RecordError.
     """
     profile_dir, asked = Path(config.profile_dir), asked_identity(config, "check")
     checks = list(read_all(profile_dir, "check", CheckMeasurement))
@@ -73,27 +73,28 @@ def checked_cells(config: GatherConfig) -> Iterator[CheckedCell]:
 
 
 def as_csv(cells: Iterable[CheckedCell], limit: float) -> bytes:
-    """Return a row for each cell, source and quantity, UTF-8, with a header; absent is an empty field.
+    """Return a row for each cell, source and quantity, UTF-8, with a header; an absent value is an empty field.
 
-    Seconds, for peak_bytes bytes. Errors are predicted / measured - 1, half-widths those of 95 % intervals: relative,
-    of an error in its own unit. `above_limit`: whether the record is marked for it; empty where it is not judged.
+    Values are seconds, those of peak_bytes bytes. Errors are predicted / measured - 1. Half-widths are of 95 %
+    intervals: relative, that of an error in the error's own unit. `above_limit`: whether the row marks its record;
+    empty where its quantity is not judged.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for cell in cells:
-        own = {"model": cell.identity.subject, "gpu": cell.identity.gpu_name, **cell.identity.cell_keys}
+        cell_columns = {"model": cell.identity.subject, "gpu": cell.identity.gpu_name, **cell.identity.cell_keys}
         for row in cell.rows:
-            above = abs(row.error) > limit if row.quantity in JUDGED else None
+            above_limit = abs(row.error) > limit if row.quantity in JUDGED else None
             writer.writerow(
-                {**own, **asdict(row), "record": cell.record_of(row), "check_record": cell.check_record,
-                 "limit": limit, "above_limit": above}
+                {**cell_columns, **asdict(row), "record": cell.record_of(row), "check_record": cell.check_record,
+                 "limit": limit, "above_limit": above_limit}
             )  # fmt: skip
     return text.getvalue().encode()
 
 
 def as_text(cells: Sequence[CheckedCell], limit: float) -> str:
-    """Return the table for people: a line for each cell and source; `!` marks what is above the limit."""
+    """Return the table for a terminal: a line for each cell and source; `!` marks an error above the limit."""
     lines = [["cell", "predicted from", *(f"{name} measured, error" for name in _SHOWN)]]
     for cell in cells:
         for source in dict.fromkeys(row.source for row in cell.rows):
@@ -104,7 +105,7 @@ def as_text(cells: Sequence[CheckedCell], limit: float) -> str:
 
 
 def complaints(cells: Iterable[CheckedCell], limit: float) -> list[str]:
-    """Name the records that are marked, and what to do about them."""
+    """Return a sentence for each marked row: its record, its error, and the advice."""
     return [_complaint(cell, row, limit) for cell in cells for row in cell.marked(limit)]
 
 
@@ -122,9 +123,9 @@ def _complaint(cell: CheckedCell, row: Comparison, limit: float) -> str:
 
 def _checked(record: Record[CheckMeasurement], layers: Sequence[Record[LayersMeasurement]]) -> CheckedCell:
     check = record.measured
-    of_the_chain = [prediction for prediction in check.predictions if prediction.source == "interleaved"]
-    before = earlier_record(record.identity, layers)
-    predictions = [*of_the_chain, *([earlier(check, before)] if before else [])]
+    interleaved = [prediction for prediction in check.predictions if prediction.source == "interleaved"]
+    layers_record = earlier_record(record.identity, layers)
+    predictions = [*interleaved, *([earlier(check, layers_record)] if layers_record else [])]
     rows = tuple(comparisons(check, predictions))
     return CheckedCell(identity=record.identity, check_record=record.file_name, rows=rows)
 

@@ -1,4 +1,4 @@
-"""Shows which cells of the grid there are, and says what a reader of the database lacks."""
+"""Shows the outcome of each cell of the grid, and names what a reader of the database lacks."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -17,7 +17,7 @@ def shown(grid: Grid) -> str:
 
 
 def lacking(grid: Grid, memory_tps: Collection[int], advice: Advice) -> list[str]:
-    """Return what a reader needs and does not find, each with the command that measures it.
+    """Return a sentence for each thing that a reader needs and does not find, with the command that measures it.
 
     memory_tps: tensor parallel degrees whose memory the database has.
     """
@@ -25,11 +25,11 @@ def lacking(grid: Grid, memory_tps: Collection[int], advice: Advice) -> list[str
     if lost := grid.lost():
         lacks.append(f"the simulator takes {_named(lost)} for 0 s. {_command(advice, lost)}")
     tps = {key.tp for key in grid.cells}
-    if without := sorted(tps - set(memory_tps)):
-        cells = [CellKey(tp, 1) for tp in without]
-        named = ",".join(str(tp) for tp in without)
-        lacks.append(f"llm_info.json has no tp={named}: it comes from mbs=1. {_command(advice, cells)}")
-    if 1 not in {*memory_tps, *without}:
+    if missing_tps := sorted(tps - set(memory_tps)):
+        cells = [CellKey(tp, 1) for tp in missing_tps]
+        names = ",".join(str(tp) for tp in missing_tps)
+        lacks.append(f"llm_info.json has no tp={names}: it comes from mbs=1. {_command(advice, cells)}")
+    if 1 not in {*memory_tps, *missing_tps}:
         lacks.append(f"llm_info.json has no tp=1, which Sailor's readers need. {_command(advice, [CellKey(1, 1)])}")
     return lacks
 

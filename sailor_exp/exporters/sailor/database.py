@@ -1,9 +1,8 @@
 """The gathered database: Sailor's three files, below a root that mirrors a checkout of the Sailor repository.
 
-Format: eth-easl/sailor at cf2c8e3. `profile.json` is read by the planner (sailor/Planner/sailor_planner),
-`profiles_tmp.json` by the simulator (sailor/Planner/simulations), which takes a cell that is not there for 0 s, and
-`llm_info.json` by both. Times are seconds of one rank and one whole microbatch; memory is that of one rank at
-microbatch 1.
+Format: eth-easl/sailor at cf2c8e3. The planner (sailor/Planner/sailor_planner) reads `profile.json`, the simulator
+(sailor/Planner/simulations) `profiles_tmp.json`, where it counts a missing cell as 0 s, and both read `llm_info.json`.
+Times are seconds of one rank and one whole microbatch; memory is that of one rank at microbatch 1.
 
     profile.json        {mbs: {tp: {layer: [forward, backward, update]}}}
     profiles_tmp.json   {model: {gpu: <the same>}}
@@ -24,7 +23,7 @@ from sailor_exp.profiles.layers.published import LayerMemory, LayerTimes, grid_i
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where the files of one model and GPU lie below a root."""
+    """The paths of the files of one model and GPU below a root."""
 
     root: Path
     model: str
@@ -47,16 +46,16 @@ class Place:
         return self.root / ".sailor-exp.lock"
 
     def baseline(self, planner: str) -> Path:
-        """Directory of a planner's files."""
+        """Return the directory of a planner's files."""
         return self.root / "sailor/Planner/baselines" / planner / "profiles" / self.model / self.gpu
 
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """What the planners read of one model and GPU. Keys are numbers, in rising order.
+    """The times and memory of one model and GPU, for the planners. Keys are numbers, in rising order.
 
     `times`: by microbatch, tensor parallel degree and layer id. `memory`: by tensor parallel degree and layer id.
-    The paths are those of the files that each was read from.
+    The paths are those of the files that hold them.
     """
 
     times: Mapping[int, Mapping[int, LayerTimes]]
@@ -66,9 +65,9 @@ class Database:
 
 
 def load(place: Place, model: ModelConfig, command: str) -> Database:
-    """Read what was gathered of a model and GPU: profile.json, or the simulator's file where there is none.
+    """Read the gathered database of a model and GPU: profile.json, or the simulator's file where there is none.
 
-    `command` is the one that gathers it, for a message. Raises MissingInputError where nothing was gathered,
+    command: the command that gathers it, for error messages. Raises MissingInputError where nothing was gathered,
     DamagedFileError, and LayerIdsError where the layer ids are not those of the configured model.
     """
     times_path, times = _times_content(place, command)
@@ -82,7 +81,7 @@ def load(place: Place, model: ModelConfig, command: str) -> Database:
 
 
 def written_times(times: Mapping[int, Mapping[int, LayerTimes]]) -> dict[str, Any]:
-    """Return times as profile.json has them, every level in numeric order."""
+    """Return times in the shape of profile.json, every level in numeric order."""
     return {
         str(mbs): {
             str(tp): {str(layer): list(phases) for layer, phases in sorted(layers.items())}

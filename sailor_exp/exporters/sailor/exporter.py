@@ -1,4 +1,4 @@
-"""`exporter=sailor`: merges the records of a model and GPU into Sailor's three files; with check=true checks them."""
+"""`exporter=sailor`: merges the records of a model and GPU into Sailor's three files; check=true checks them."""
 
 import warnings
 from pathlib import Path
@@ -38,7 +38,7 @@ def files(inputs: Inputs) -> Export:
 
 
 def measured_grid(inputs: Inputs) -> Grid:
-    """Return the grid of what was measured. Raises NothingMeasuredError where nothing was."""
+    """Return the grid of the measured cells. Raises NothingMeasuredError where there are none."""
     config = inputs.config
     profile_dir = Path(config.profile_dir)
     grid = grid_of(
@@ -52,7 +52,7 @@ def measured_grid(inputs: Inputs) -> Grid:
 
 
 def nothing_measured(inputs: Inputs) -> NothingMeasuredError:
-    """Return the error of a profile directory that holds nothing of the model and GPU."""
+    """Return the error for a profile directory that holds nothing of the model and GPU."""
     command = inputs.advice.measure([(tp, mbs) for tp in (1, 2, 4) for mbs in (1, 2, 4, 8)])
     return NothingMeasuredError(
         Path(inputs.config.profile_dir), model=inputs.model.name, gpu=inputs.gpu, command=command
@@ -67,9 +67,9 @@ def _changes(merged: Merged) -> list[str]:
 
 
 def _checked(inputs: Inputs) -> Export:
-    """Return the table of what the records predict of training steps, and which records are too far off.
+    """Return the table of predicted and measured training steps, and the records above the limit.
 
-    What is wrong with the checks does not keep the database from being written.
+    A fault in the checks does not stop the export of the database.
     """
     config, limit = inputs.config, inputs.config.check_limit
     try:

@@ -1,4 +1,4 @@
-"""From records to one grid of cells, tensor parallel degree by microbatch, each with its numbers by layer."""
+"""Puts records into one grid of cells, tensor parallel degree by microbatch, each with its numbers by layer."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,26 +17,26 @@ from sailor_exp.records.record import Outcome, Record
 from sailor_exp.records.selection import refuse_strangers, select
 
 PROFILE = "layers"
-"""The profile whose records the grid is made of."""
+"""The profile whose records form the grid."""
 
 MISSING = "missing"
-"""What people read of a cell without a record."""
+"""Word for a cell without a record."""
 
 _NAMED_VERSIONS = 3
 
 
 def word(outcome: Outcome | None) -> str:
-    """Return what people read of how a cell ended; None is a cell without a record."""
+    """Return the word for the outcome of a cell; None is a cell without a record."""
     return MISSING if outcome is None else outcome.value
 
 
 def settled(outcome: Outcome | None) -> bool:
-    """Whether measuring has told what there is to tell of a cell: numbers, or that there can be none."""
+    """Whether the outcome of a cell is final: the cell has numbers, or can have none."""
     return outcome is not None and not outcome.broken
 
 
 class Reason(StrEnum):
-    """What a grid warns of: records of another method, made with other software, or files that are no records."""
+    """Reason of a caution: records of another method or made with other software, or files that are no records."""
 
     method = "method"
     versions = "versions"
@@ -45,7 +45,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Caution:
-    """One thing that a grid warns of."""
+    """One warning about a grid."""
 
     reason: Reason
     text: str
@@ -53,11 +53,11 @@ class Caution:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The cells of one model and GPU, and what to warn of.
+    """The cells of one model and GPU, and the warnings about them.
 
-    `outcomes` has every cell that a record or profile file speaks of, `cells` those with numbers. `foreign`: cells
-    from profile files that another tool wrote; that tool leaves no file where it ran out of memory. `records`: of each
-    cell the record that counts.
+    `outcomes`: every cell with a record or profile file. `cells`: those with numbers. `foreign`: cells from profile
+    files that another tool wrote; that tool writes no file where it runs out of memory. `records`: by cell, the file
+    of the record that counts.
     """
 
     cells: Mapping[CellKey, CellProfile]
@@ -68,7 +68,7 @@ class Grid:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to warn of, as text."""
+        """The texts of the warnings."""
         return tuple(caution.text for caution in self.cautions)
 
     @property
@@ -80,18 +80,18 @@ class Grid:
         return sorted({key.mbs for key in self.outcomes})
 
     def outcome(self, key: CellKey) -> Outcome | None:
-        """Return how a cell of the grid ended, None where nothing speaks of it."""
+        """Return the outcome of a cell; None where it has neither a record nor a profile file."""
         return self.outcomes.get(key)
 
     def without_numbers(self) -> set[CellKey]:
-        """Return the cells that were settled without numbers: none will come."""
+        """Return the cells that can have no numbers."""
         return {key for key, outcome in self.outcomes.items() if settled(outcome) and outcome is not Outcome.ok}
 
     def lost(self) -> dict[CellKey, Outcome | None]:
         """Return the cells of the grid that should have numbers and have none.
 
-        A cell without a file is excused where the grid was measured by a tool that leaves none when it runs out of
-        memory, and memory can have been the reason.
+        A missing cell is excused where the memory can be the reason, and the grid comes from a tool that writes no
+        file when it runs out of memory.
         """
         grid = (CellKey(tp, mbs) for tp in self.tps for mbs in self.microbatches)
         return {key: self.outcome(key) for key in grid if not settled(self.outcome(key)) and not self._excused(key)}
@@ -102,7 +102,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    """What the grid needs of a record, without its samples."""
+    """The facts of a record that the grid needs, without its samples."""
 
     path: Path
     identity: Identity
@@ -131,10 +131,10 @@ def grid_of(
     records: Iterable[tuple[Path, Record[LayersMeasurement]]],
     profile_files: Iterable[ProfileFile],
 ) -> Grid:
-    """Put records and profile files of other tools into one grid. A record counts more than such a file.
+    """Put records and profile files of other tools into one grid. A record takes precedence over such a file.
 
-    Raises MixedRecordsError for a record that does not belong to what is asked for, LayerIdsError where its layer ids
-    are not those of the model; and what reading them raises.
+    Raises MixedRecordsError for a record of another configuration, LayerIdsError where its layer ids are not those of
+    the model, and the errors of reading both.
     """
     asked = asked_identity(config, PROFILE)
     entries = [_entry(path, record) for path, record in records]
@@ -186,22 +186,22 @@ def _profile_of(path: Path, record: Record[LayersMeasurement]) -> CellProfile:
 
 
 def _version_warnings(entries: Iterable[_Entry]) -> Iterator[str]:
-    """What the records of one grid were made with, where that differs."""
-    made_with = [{"commit": entry.commit, **entry.versions} for entry in entries if entry.profile is not None]
-    for name in dict.fromkeys(name for facts in made_with for name in facts):
+    """Yield a warning for each package, or the commit, whose version differs among the records."""
+    versions_of_records = [{"commit": entry.commit, **entry.versions} for entry in entries if entry.profile is not None]
+    for name in dict.fromkeys(name for versions in versions_of_records for name in versions):
         counts: dict[str, int] = {}
-        for facts in made_with:
-            version = facts.get(name) or "unknown"
+        for versions in versions_of_records:
+            version = versions.get(name) or "unknown"
             counts[version] = counts.get(version, 0) + 1
         if len(counts) > 1:
-            named = sorted(counts.items(), key=lambda item: -item[1])
-            told = ", ".join(f"{version} ({number} records)" for version, number in named[:_NAMED_VERSIONS])
-            more = f" and {len(named) - _NAMED_VERSIONS} others" if len(named) > _NAMED_VERSIONS else ""
-            yield f"the records were made with different {name}: {told}{more}"
+            by_count = sorted(counts.items(), key=lambda item: -item[1])
+            first = ", ".join(f"{version} ({number} records)" for version, number in by_count[:_NAMED_VERSIONS])
+            more = f" and {len(by_count) - _NAMED_VERSIONS} others" if len(by_count) > _NAMED_VERSIONS else ""
+            yield f"the records were made with different {name}: {first}{more}"
 
 
 def _add_foreign(cells: _Cells, files: Iterable[ProfileFile]) -> tuple[frozenset[CellKey], list[str]]:
-    """Add the cells of profile files that no record speaks of."""
+    """Add the cells of profile files that have no record; return these cells, and warnings."""
     foreign, warnings = set(), []
     for file in files:
         known = file.key in cells.outcomes

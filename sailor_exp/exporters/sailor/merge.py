@@ -1,7 +1,7 @@
-"""Merges the cells of one model and GPU into the gathered database, which others own too.
+"""Merges the cells of one model and GPU into the gathered database, which holds content of others, too.
 
-What the cells do not speak of stays: other models and GPUs, cells that were not measured again, other tensor
-parallel degrees of llm_info.
+All other content stays: other models and GPUs, cells that were not measured again, other tensor parallel degrees of
+llm_info.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,7 +18,7 @@ from sailor_exp.profiles.layers.published import CellKey, CellProfile, LayerTime
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """The database after a merge: its files, values of llm_info that differ from before, cells that stayed, tps."""
+    """The database after a merge: its files, changed values of llm_info, cells that stayed, tps of llm_info."""
 
     files: Mapping[Path, bytes]
     differences: tuple[str, ...]
@@ -33,10 +33,10 @@ def merge(
     without_numbers: Collection[CellKey],
     shared: Callable[[Path], dict[str, Any]],
 ) -> Merged:
-    """Merge measured cells into the files that are there; writes nothing.
+    """Merge measured cells into the content of the present files, without writing them.
 
-    without_numbers: cells that were measured and have none, so they are taken out. shared: returns what a file holds,
-    and keeps others from changing it. Raises DamagedFileError, LayerIdsError, and what `shared` raises.
+    without_numbers: measured cells that have no numbers; they are removed. shared: returns the content of a file, and
+    prevents changes by others. Raises DamagedFileError, LayerIdsError, and the errors of `shared`.
     """
     paths = (place.llm_info, place.profile, place.simulator)
     llm_info, profile, simulator = (shared(path) for path in paths)
@@ -59,18 +59,18 @@ def _former_cells(
     profile: Mapping[str, Any],
     simulator: Mapping[str, Any],
     model: ModelConfig,
-    spoken_of: Collection[CellKey],
+    replaced: Collection[CellKey],
 ) -> dict[CellKey, LayerTimes]:
-    """Return the cells that stay: of the simulator's file, and over them those of profile.json."""
+    """Return the cells that stay: those of the simulator's file and of profile.json, which takes precedence."""
     entry = json_file.objects_in(place.simulator, simulator, place.model, place.gpu)
     former = [
         *_cells_in(place.simulator, entry, place.model, place.gpu),
         *_cells_in(place.profile, profile, "the profile"),
     ]
     for path, key, layers in former:
-        if key not in spoken_of:
+        if key not in replaced:
             check_layer_ids(model, layers, path, f"the cell {key}")
-    return {key: layers for _, key, layers in former if key not in spoken_of}
+    return {key: layers for _, key, layers in former if key not in replaced}
 
 
 def _cells_in(path: Path, content: Mapping[str, Any], *place: str) -> Iterator[tuple[Path, CellKey, LayerTimes]]:
@@ -87,7 +87,7 @@ def _by_mbs(cells: Mapping[CellKey, LayerTimes]) -> dict[int, dict[int, LayerTim
 
 
 def _merge_memory(place: Place, llm_info: dict[str, Any], cells: Mapping[CellKey, CellProfile]) -> list[str]:
-    """Put the memory of the cells of microbatch 1 into llm_info; returns where it differs from what was there."""
+    """Put the memory of the cells of microbatch 1 into llm_info; return the differences from the former memory."""
     entry = json_file.objects_in(place.llm_info, llm_info, place.model)
     differences: list[str] = []
     for key, cell in sorted(cells.items()):
@@ -102,7 +102,7 @@ def _merge_memory(place: Place, llm_info: dict[str, Any], cells: Mapping[CellKey
 
 
 def _differences(former: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line for layers that follow each other and differ alike."""
+    """Return one line for all layers with the same change."""
     changes: dict[str, list[str]] = {}
     for layer in dict.fromkeys([*former, *measured]) if former else ():
         for change in _changes(former.get(layer), measured.get(layer)):

@@ -1,7 +1,7 @@
-"""Charts as SVG, drawn from figures. Sizes are in pixels of a chart as wide as a column of the page.
+"""Charts of figures, as SVG. Sizes are in pixels of a chart as wide as a column of the page.
 
-Colours and line styles are classes that the style sheet knows, for light and for dark. Every mark tells itself when it
-is pointed at, and carries its number.
+Colours and line styles are classes of the style sheet, for light and for dark. Every mark has a tooltip, and its number
+as an attribute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ def lines_by_tp(figures: Mapping[CellKey, Figure], tps: Sequence[int]) -> list[L
 
 
 def time_scale(figures: Sequence[Figure]) -> LogScale:
-    """Return the scale that charts of one row share: room for every interval, as far as it is above zero."""
+    """Return the scale that the charts of one row share, with room for every interval as far as it is above zero."""
     return log_scale([end for figure in figures for end in _ends(figure)], start=HEIGHT - _BOTTOM, stop=_TOP)
 
 
@@ -113,7 +113,7 @@ def stacked_bars(
     peaks: Bars | None,
     without: Mapping[int, str],
 ) -> ET.Element:
-    """Return bars over the microbatch, one part upon the other.
+    """Return a chart of stacked bars over the microbatch.
 
     peaks: levels that are marked across the bars. without: microbatches that have no bar, with the reason.
     """
@@ -137,7 +137,7 @@ def stacked_bars(
 def error_chart(
     title: str, rows: Sequence[ET.Element], *, x: Scale, width: float, height: float, band: float | None
 ) -> ET.Element:
-    """Return a chart of signed errors: a row each, zero marked, and a band around it where there is a limit."""
+    """Return a chart of signed errors, one row each, with a line at zero, and a band around it for a limit."""
     bottom = height - 30
     ticks = [
         (
@@ -166,13 +166,13 @@ def error_chart(
 
 
 def swatch(style: str) -> ET.Element:
-    """Return the sample of a colour that stands in a legend."""
+    """Return the sample of a colour for a legend."""
     box = tag("rect", class_=f"fill-{style}", x=0.5, y=0.5, width=11, height=11, rx=2)
     return tag("svg", box, class_="swatch", viewBox="0 0 12 12", aria_hidden="true")
 
 
 def mark(style: int, x: float, y: float, size: float = 1.0) -> ET.Element:
-    """Return the mark of a style: no two neighbours have the same outline, so that colour is not needed."""
+    """Return the mark of a style. Successive styles have different outlines, so a reader needs no colour."""
     outline = _OUTLINES[style % len(_OUTLINES)]
     if outline is None:
         return tag("circle", class_="mark", cx=_px(x), cy=_px(y), r=_px(4 * size))
@@ -194,12 +194,12 @@ def _chart(title: str, *children: object, formula: Formula | None) -> ET.Element
 
 
 def _y_axis(y: Scale, unit: Unit) -> list[ET.Element]:
-    found = []
+    elements = []
     for tick in y.ticks:
         place = y.at(tick)
-        found.append(tag("line", class_="rule", x1=_LEFT, x2=WIDTH - 8, y1=_px(place), y2=_px(place)))
-        found.append(_text(_tick_text(tick, unit), _LEFT - 6, place + 3.5, "tick end"))
-    return found
+        elements.append(tag("line", class_="rule", x1=_LEFT, x2=WIDTH - 8, y1=_px(place), y2=_px(place)))
+        elements.append(_text(_tick_text(tick, unit), _LEFT - 6, place + 3.5, "tick end"))
+    return elements
 
 
 def _x_axis(places: Mapping[float, float] | Mapping[int, float]) -> list[ET.Element]:
@@ -236,13 +236,13 @@ def _line(line: Line, x: Scale, y: Scale, dodge: float) -> ET.Element:
 
 
 def _ends(figure: Figure) -> tuple[float, float]:
-    """Both ends of the interval, the lower one no nearer to zero than a logarithmic axis can show."""
+    """Return both ends of the interval, the lower one far enough from zero for a logarithmic axis."""
     half_width = figure.half_width or 0
     return figure.value * max(1 - half_width, _LOWEST), figure.value * (1 + half_width)
 
 
 def _whisker(figure: Figure, x: float, y: Scale, size: float) -> ET.Element | None:
-    """The interval of a point, unless it hides behind the mark."""
+    """Return the interval of a point; None where it has none, or where the mark hides it."""
     if figure.half_width is None:
         return None
     low, high = (y.at(end) for end in _ends(figure))
@@ -253,12 +253,12 @@ def _whisker(figure: Figure, x: float, y: Scale, size: float) -> ET.Element | No
 
 
 def _end_labels(lines: Sequence[Line], y: Scale) -> list[ET.Element]:
-    last = [max(line.points) for line in lines]
-    tops = [y.at(line.points[mbs].value) for line, mbs in zip(lines, last, strict=True)]
-    moved = spread_out(tops, gap=_LABEL_GAP, lowest=_TOP, highest=HEIGHT - _BOTTOM - 2)
+    last_microbatches = [max(line.points) for line in lines]
+    ends = [y.at(line.points[mbs].value) for line, mbs in zip(lines, last_microbatches, strict=True)]
+    tops = spread_out(ends, gap=_LABEL_GAP, lowest=_TOP, highest=HEIGHT - _BOTTOM - 2)
     return [
         _text(line.label, WIDTH - _RIGHT + 4, top + 3.5, f"label s{line.style}")
-        for line, top in zip(lines, moved, strict=True)
+        for line, top in zip(lines, tops, strict=True)
     ]
 
 
@@ -271,13 +271,13 @@ def _limit(limit: Limit | None, y: Scale, *, right: float) -> list[ET.Element] |
 
 
 def _stacks(bars: Sequence[Bars], places: Mapping[int, float], width: float, y: Scale) -> list[ET.Element]:
-    reached = dict.fromkeys(places, 0.0)
+    sums = dict.fromkeys(places, 0.0)
     groups = []
     for part in bars:
         rects = []
         for mbs, figure in part.figures.items():
-            below, reached[mbs] = reached[mbs], reached[mbs] + figure.value
-            top, bottom = y.at(reached[mbs]), y.at(below)
+            below, sums[mbs] = sums[mbs], sums[mbs] + figure.value
+            top, bottom = y.at(sums[mbs]), y.at(below)
             box = {"x": places[mbs] - width / 2, "y": top, "width": width, "height": max(bottom - top, 0)}
             if box["height"] < _VISIBLE:
                 continue
@@ -299,7 +299,7 @@ def _peaks(peaks: Bars, places: Mapping[int, float], width: float, y: Scale) -> 
 
 
 def _runs(microbatches: Sequence[int], without: Mapping[int, str]) -> list[list[int]]:
-    """Neighbouring microbatches that have no bar for one reason, together."""
+    """Return the runs of neighbouring microbatches that have no bar for the same reason."""
     grouped = groupby(microbatches, key=without.get)
     return [list(run) for reason, run in grouped if reason is not None]
 

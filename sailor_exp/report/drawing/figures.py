@@ -1,8 +1,8 @@
-"""Numbers of the report, and where each stands in the records.
+"""Numbers of the report, each with its place in the records.
 
 A formula is arithmetic over fields of a record, named by their place in its JSON. `base:` before a field means the
-cell that another is compared with. The page carries formula, cell and value of every number, so that a reader, or a
-test, can compute each of them again.
+field of the cell that another cell is compared with. The page has formula, cell and value of every number, so that a
+reader, or a test, can compute it again.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 class Unit(Enum):
-    """What a number counts, which decides how it is written."""
+    """Unit of a number, which determines its format."""
 
     seconds = "s"
     bytes = "B"
@@ -29,10 +29,10 @@ class Unit(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A number, with the name of what it is of: a cell, or a row of predictions.
+    """A number. `of`: the name of its cell, or of its row of predictions.
 
-    `base` names the cell that it is compared with. `half_width` is that of its 95 % interval, relative; None where it
-    has none.
+    `base`: the name of the cell that it is compared with. `half_width`: that of its 95 % interval, relative; None
+    where it has none.
     """
 
     value: float
@@ -43,31 +43,31 @@ class Figure:
 
     @property
     def text(self) -> str:
-        """The number as people read it, with its unit."""
+        """The number as text, with its unit."""
         return readable(self.value, self.unit)
 
     @property
     def interval_text(self) -> str:
-        """The interval as people read it; empty where there is none."""
+        """The interval as text; empty where there is none."""
         return "" if self.half_width is None else f"±{percent(self.half_width)}"
 
     def attributes(self, *, named: bool = True, interval: bool = True) -> dict[str, str]:
-        """Attributes of the element that shows the number; its formula stands on it or on one around it.
+        """Return the attributes of the element that shows the number; an element around it may have its formula.
 
-        named: whether what it is of stands on it too, and not on one around it. interval: whether its interval does,
-        which in charts would be a tenth of the page; their tables have it.
+        named: whether they contain `of`; otherwise an element around it has it. interval: whether they contain the
+        interval. In charts the intervals would be a tenth of the page; the tables of the charts have them.
         """
-        found = {"data_value": exact(self.value), **({"data_of": self.of} if named else {})}
+        attributes = {"data_value": exact(self.value), **({"data_of": self.of} if named else {})}
         if self.base is not None:
-            found["data_base"] = self.base
+            attributes["data_base"] = self.base
         if interval and self.half_width is not None:
-            found["data_interval"] = exact(self.half_width)
-        return found
+            attributes["data_interval"] = exact(self.half_width)
+        return attributes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """Something that every record with numbers has: a sum of its fields, each taken `factor` times.
+    """A sum of fields of a record, each multiplied by its factor. `terms`: factors and fields.
 
     `interval`: the field with the relative half-width of its 95 % interval. `per_sample`: divided by the microbatch.
     """
@@ -84,7 +84,7 @@ class Quantity:
         return f"({total}) / identity.mbs" if self.per_sample else total
 
     def of(self, key: CellKey, record: Record[Any]) -> Figure | None:
-        """Return the quantity of a record, None where one of its fields is empty."""
+        """Return the figure of a record; None where one of the fields is empty."""
         values = [(factor, field_of(record, field)) for factor, field in self.terms]
         if any(value is None for _, value in values):
             return None
@@ -100,13 +100,13 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class Formula:
-    """The formula of a number and that of its interval, as the page carries them."""
+    """The formula of a number and that of its interval, as the page has them."""
 
     value: str
     interval: str | None = None
 
     def attributes(self) -> dict[str, str | None]:
-        """Attributes of an element within which every number follows this formula."""
+        """Return the attributes of an element in which every number follows this formula."""
         return {"data_formula": self.value, "data_interval_formula": self.interval}
 
 
@@ -116,13 +116,13 @@ def formula_of(quantity: Quantity) -> Formula:
 
 
 def seconds(label: str, timing: str) -> Quantity:
-    """Return the trimmed mean of a timing, which is what planners add up."""
+    """Return the quantity of a timing: its trimmed mean, which planners add up."""
     interval = f"{timing}.relative_half_width"
     return Quantity(label=label, unit=Unit.seconds, terms=((1, f"{timing}.value_s"),), interval=interval)
 
 
 def field_of(record: Record[Any], field: str) -> Any:
-    """Return a field of a record, or None where the record has none there.
+    """Return a field of a record; None where the record lacks it.
 
     field: `identity.tp`, or a field of the measurement: `statistics.kinds.layer.forward.value_s`.
     """
@@ -131,12 +131,12 @@ def field_of(record: Record[Any], field: str) -> Any:
 
 
 def name_of(key: CellKey) -> str:
-    """Name of a cell in the page."""
+    """Return the name of a cell in the page."""
     return f"tp{key.tp}-mbs{key.mbs}"
 
 
 def readable(value: float, unit: Unit) -> str:
-    """Return a number with its unit, which no line break parts; three digits where it is not a count."""
+    """Return a number with its unit, without a line break between them; seconds and bytes in three digits."""
     match unit:
         case Unit.seconds:
             return readable_seconds(value).replace(" ", _NO_BREAK)
@@ -149,7 +149,7 @@ def readable(value: float, unit: Unit) -> str:
 
 
 def exact(value: float) -> str:
-    """Return a number for machines: whole numbers whole, others to nine digits, further than any timer sees."""
+    """Return a number for machines: a whole number in full, others to nine digits, more than any timer resolves."""
     return str(int(value)) if value == int(value) else f"{value:.9g}"
 
 
@@ -164,5 +164,5 @@ def highest(figures: Sequence[Figure]) -> float:
     return max(figure.value * (1 + (figure.half_width or 0)) for figure in figures)
 
 
-def _step(found: Any, name: str) -> Any:
-    return found[name] if isinstance(found, dict) else getattr(found, name)
+def _step(place: Any, name: str) -> Any:
+    return place[name] if isinstance(place, dict) else getattr(place, name)

@@ -1,4 +1,4 @@
-"""What all sections are built of: headed sections, tables of figures behind a fold, and running text."""
+"""The elements of all sections: sections with headings, folded tables of figures, and figures in text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ class Column:
 
 
 def section(name: str, title: str, lead: Child, *children: Child) -> ET.Element:
-    """Return a section with its heading and the sentences that say what it shows."""
+    """Return a section with its heading and its introduction."""
     return tag("section", tag("h2", title), tag("p", lead, class_="lead"), children, id=name)
 
 
 def row_of_charts(title: str | None, *charts: ET.Element) -> list[ET.Element]:
-    """Return charts beside each other, as many as have room."""
+    """Return charts beside each other, as far as they have room."""
     heading = [] if title is None else [tag("h3", title)]
     return [*heading, tag("div", charts, class_="charts")]
 
 
 def folded(summary: str, *children: Child) -> ET.Element:
-    """Return what stands behind a fold."""
+    """Return a fold: the summary, and the content that it opens."""
     return tag("details", tag("summary", summary), children)
 
 
@@ -42,15 +42,15 @@ def scrolled(table: ET.Element) -> ET.Element:
 
 def columns_of(content: Content, quantities: Sequence[Quantity]) -> list[Column]:
     """Return a column for each quantity that any cell has."""
-    found = [
+    columns = [
         Column(label=quantity.label, formula=formula_of(quantity), figures=content.figures(quantity))
         for quantity in quantities
     ]
-    return [column for column in found if column.figures]
+    return [column for column in columns if column.figures]
 
 
 def table_of_cells(caption: str, columns: Sequence[Column]) -> ET.Element:
-    """Return a table behind a fold: a line for each cell that has one of the figures."""
+    """Return a folded table with a line for each cell that has one of the figures."""
     keys = sorted({key for column in columns for key in column.figures})
     heads = [tag("th", column.label, scope="col", **column.formula.attributes()) for column in columns]
     head = tag("thead", tag("tr", tag("th", "tp", scope="col"), tag("th", "mbs", scope="col"), heads))

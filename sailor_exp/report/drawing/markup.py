@@ -1,4 +1,4 @@
-"""HTML and SVG as trees, so that whatever stands in a name or a message is escaped when it is written."""
+"""HTML and SVG as trees, whose output escapes the text of names and messages."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uf
 
 
 def tag(name: str, /, *children: Child, **attributes: Attribute) -> ET.Element:
-    """Return an element. Of attributes `class_` is `class`, `data_of` is `data-of`; one that is None is left out."""
+    """Return an element. The attribute `class_` becomes `class`, `data_of` `data-of`; one of None is omitted."""
     element = ET.Element(
         name,
         {
@@ -50,5 +50,5 @@ def _append_text(element: ET.Element, text: str) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without what no HTML file may hold; a log that broke off may hold it."""
+    """Replace the characters that HTML forbids; a truncated log may contain them."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,4 +1,4 @@
-"""From numbers to places in a chart, and the ticks of an axis."""
+"""Scales, which turn numbers into places in a chart, and the ticks of their axes."""
 
 import math
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ _STEPS = (1, 2, 5, 10)
 
 
 class Scale(Protocol):
-    """An axis: where a value stands, in pixels, and which values are marked."""
+    """An axis: the places of values, in pixels, and the values of its ticks."""
 
     def at(self, value: float) -> float:
         """Return the place of a value."""
 
     @property
     def ticks(self) -> list[float]:
-        """Values to mark, from low to high."""
+        """Values of the ticks, from low to high."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogScale:
-    """Logarithmic between two positive values, drawn from `start` to `stop`."""
+    """A logarithmic scale between two positive values, drawn from `start` to `stop`."""
 
     low: float
     high: float
@@ -37,7 +37,7 @@ class LogScale:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearScale:
-    """Linear from `low` to `high`, drawn from `start` to `stop`."""
+    """A linear scale from `low` to `high`, drawn from `start` to `stop`."""
 
     low: float
     high: float
@@ -50,7 +50,10 @@ class LinearScale:
 
 
 def log_scale(values: Sequence[float], *, start: float, stop: float) -> LogScale:
-    """Return a scale from the 1, 2 or 5 times a power of ten below the values to the one above, at most nine ticks."""
+    """Return a scale from below to above the values, between 1, 2 or 5 times a power of ten.
+
+    Ticks are all such multiples, or only the powers of ten where there are more than nine.
+    """
     lowest, highest = min(values), max(values)
     decades = range(math.floor(math.log10(lowest)) - 1, math.ceil(math.log10(highest)) + 2)
     candidates = [step * 10.0**decade for decade, step in product(decades, _STEPS[:-1])]
@@ -75,7 +78,7 @@ def microbatch_scale(microbatches: Sequence[int], *, start: float, stop: float, 
 
 
 def linear_scale(highest: float, *, start: float, stop: float, lowest: float = 0, base: float = 10) -> LinearScale:
-    """Return a scale from zero, or below a negative `lowest`, to above `highest`, with about four round ticks.
+    """Return a scale from zero, or from a negative `lowest`, to `highest` or above, with about four round ticks.
 
     base: 2 for bytes, whose round numbers are powers of two.
     """
@@ -86,7 +89,7 @@ def linear_scale(highest: float, *, start: float, stop: float, lowest: float = 0
 
 
 def spread_out(places: Sequence[float], *, gap: float, lowest: float, highest: float) -> list[float]:
-    """Move labels apart until none is nearer than `gap` to the next; their order stays, and they stay in bounds."""
+    """Return the places of labels at least `gap` apart, in the same order and, where there is room, within bounds."""
     order = sorted(range(len(places)), key=places.__getitem__)
     moved = [min(max(places[index], lowest), highest) for index in order]
     for index in range(1, len(moved)):

@@ -1,4 +1,4 @@
-"""Predicted against measured: how far the sum of the parts is from a real step."""
+"""Predicted against measured: the error of the sum of the parts against a real step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,12 +50,12 @@ class _Row:
 
     @property
     def line(self) -> tuple[str, str]:
-        """The line of the chart that the row stands in: the step, and what it is predicted from."""
+        """The line of the chart with the row: the step, and the source of the prediction."""
         return self.step, source_name(self.compared)
 
 
 def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
-    """Return the section; where nothing was checked, the command that does."""
+    """Return the section; where nothing was checked, it has the command that checks."""
     rows = [_Row(cell=cell, compared=row) for cell in content.checked for row in cell.rows]
     if not rows:
         command = measure_command(content, list(content.measured), "profile=check")
@@ -82,14 +82,14 @@ def accuracy(content: Content, *, error_limit: float | None) -> ET.Element:
 
 
 def _chart(rows: Sequence[_Row], error_limit: float | None) -> ET.Element:
-    steps = list(dict.fromkeys(row.line for row in rows))
-    ends = [_error(index, row) for index, row in enumerate(rows)]
-    highest = max(abs(error.value) + (error.half_width or 0) for error in ends)
+    lines = list(dict.fromkeys(row.line for row in rows))
+    errors = [_error(number, row) for number, row in enumerate(rows)]
+    highest = max(abs(error.value) + (error.half_width or 0) for error in errors)
     reach = max(highest, error_limit or 0, 0.01)
     x = linear_scale(reach, lowest=-reach, start=_LEFT, stop=_WIDE - _RIGHT)
-    lines = [_line(index, step, rows, x) for index, step in enumerate(steps)]
+    elements = [_line(index, line, rows, x) for index, line in enumerate(lines)]
     title = "Signed relative error of predictions"
-    return error_chart(title, lines, x=x, width=_WIDE, height=_ROW * len(steps) + 46, band=error_limit)
+    return error_chart(title, elements, x=x, width=_WIDE, height=_ROW * len(lines) + 46, band=error_limit)
 
 
 def _line(index: int, line: tuple[str, str], rows: Sequence[_Row], x: Scale) -> ET.Element:
@@ -109,10 +109,10 @@ def _mark(number: int, row: _Row, x: Scale, top: float) -> ET.Element:
     place = x.at(error.value)
     half = abs(x.at(error.half_width) - x.at(0)) if error.half_width is not None else 0
     whisker = f"M{place - half:.1f} {top}h{2 * half:.1f}" if half else None
-    told = f"{', '.join(row.line)}, {quantity_name(row.compared)}: {_signed(row)} {error.interval_text}"
+    tooltip = f"{', '.join(row.line)}, {quantity_name(row.compared)}: {_signed(row)} {error.interval_text}"
     return tag(
         "g",
-        tag("title", told.rstrip()),
+        tag("title", tooltip.rstrip()),
         tag("path", class_="whisker", d=whisker) if whisker else None,
         mark(row.style, place, top),
         class_=f"s{row.style}",
@@ -160,7 +160,7 @@ def _signed(row: _Row) -> str:
 
 
 def _summary(rows: Sequence[_Row]) -> ET.Element:
-    """Median and largest error of each quantity."""
+    """Return a tile with the median and the largest error of each quantity."""
     by_quantity: dict[str, list[float]] = {}
     for row in rows:
         by_quantity.setdefault(quantity_name(row.compared), []).append(abs(row.compared.error))

@@ -1,4 +1,4 @@
-"""The head of the page: what was measured, how it went, and the grid of cells with how each ended."""
+"""The head of the page: what was measured, the main numbers, the grid of cells with their outcomes, the concerns."""
 
 import statistics
 from dataclasses import replace
@@ -43,13 +43,13 @@ _MEANINGS = {
 
 
 def header(content: Content) -> ET.Element:
-    """Return the title, and in one line what was measured with what, where and when."""
+    """Return the title, and one line with the precision, optimizer, attention, devices and dates."""
     config = content.config
     facts = [
         config.precision.value,
         config.optimizer.value,
         f"{config.attention.value} attention",
-        *dict.fromkeys(device.name for facts in content.provenance.values() for device in facts.devices),
+        *dict.fromkeys(device.name for origin in content.provenance.values() for device in origin.devices),
         _when(content),
     ]
     return tag(
@@ -61,14 +61,14 @@ def header(content: Content) -> ET.Element:
 
 
 def tiles(content: Content) -> ET.Element | None:
-    """Return the few numbers that say how the sweep went; None where no cell has numbers."""
+    """Return the main numbers of the sweep; None where no cell has numbers."""
     cells = list(content.measured.values())
     if not cells:
         return None
     size = len(content.tps) * len(content.microbatches)
     converged = sum(cell.statistics.converged for cell in cells)
     steps = sum(cell.statistics.steps for cell in cells)
-    found = [
+    elements = [
         _tile(
             "Cells with numbers",
             over_all("count", "statistics.steps", len(cells), str(len(cells))),
@@ -83,17 +83,16 @@ def tiles(content: Content) -> ET.Element | None:
         _interval_tile(content),
         _peak_tile(content),
     ]
-    return tag("div", found, class_="tiles")
+    return tag("div", elements, class_="tiles")
 
 
 def grid(content: Content) -> ET.Element:
-    """Return the grid: tensor parallel degrees by microbatches, each cell with how it ended and its step."""
+    """Return the grid: tensor parallel degrees by microbatches, each cell with its outcome and the time of its step."""
     figures = content.figures(STEP)
-    across = [f"mbs {mbs}" for mbs in content.microbatches], [f"tp {tp}" for tp in content.tps]
+    heads, names = [f"mbs {mbs}" for mbs in content.microbatches], [f"tp {tp}" for tp in content.tps]
     rows = [[CellKey(tp, mbs) for mbs in content.microbatches] for tp in content.tps]
     if len(content.microbatches) > _MOST_COLUMNS:
-        across, rows = (across[1], across[0]), [list(row) for row in zip(*rows, strict=True)]
-    heads, names = across
+        heads, names, rows = names, heads, [list(row) for row in zip(*rows, strict=True)]
     head = tag("tr", tag("td"), [tag("th", name, scope="col") for name in heads])
     body = [
         tag("tr", tag("th", name, scope="row"), [_cell(content, key, figures) for key in row])
@@ -116,12 +115,12 @@ def grid(content: Content) -> ET.Element:
     return section("grid", "The grid", lead, scrolled(table), _legend(content))
 
 
-def concerns(found: list[Concern]) -> ET.Element:
-    """Return everything to be careful with, each with what to do."""
-    if not found:
+def concerns(sorted_concerns: list[Concern]) -> ET.Element:
+    """Return the section with all concerns and their remedies."""
+    if not sorted_concerns:
         return section("care", "Nothing to be careful with", "Every cell of the grid has a result that converged.")
     lead = "What limits the use of these numbers, the gravest first, each with what mends it."
-    return section("care", "To be careful with", lead, [_concern(concern) for concern in found])
+    return section("care", "To be careful with", lead, [_concern(concern) for concern in sorted_concerns])
 
 
 def _concern(concern: Concern) -> ET.Element:
@@ -141,7 +140,7 @@ def _concern(concern: Concern) -> ET.Element:
 
 
 def _with_code(text: str) -> list[Child]:
-    """What stands between backticks is code."""
+    """Return the text, with its parts between backticks as code."""
     return [tag("code", part) if index % 2 else part for index, part in enumerate(text.split("`"))]
 
 
@@ -155,9 +154,9 @@ def _cell(content: Content, key: CellKey, figures: dict[CellKey, Figure]) -> ET.
     symbol = tag("span", _SYMBOLS[outcome], class_="symbol", aria_hidden="true")
     figure = figures.get(key)
     if figure is None:
-        told = f"{word(outcome)}*" if key in content.grid.foreign else word(outcome)
+        text = f"{word(outcome)}*" if key in content.grid.foreign else word(outcome)
         title = _MEANINGS[outcome]
-        return tag("td", symbol, tag("span", told, class_="word"), class_=f"cell {word(outcome)}", title=title)
+        return tag("td", symbol, tag("span", text, class_="word"), class_=f"cell {word(outcome)}", title=title)
     link = tag("a", shown(figure), href=f"#{cell_name(key)}", **figure.attributes())
     if content.measured[key].statistics.converged:
         return tag("td", symbol, link, class_=f"cell {word(outcome)}")
@@ -199,9 +198,9 @@ def _interval_tile(content: Content) -> ET.Element | None:
 
 def _peak_tile(content: Content) -> ET.Element:
     peak = max(cell.memory.peak_bytes for cell in content.measured.values())
-    given = max(cell.gpu_bytes for cell in content.measured.values())
+    limit = max(cell.gpu_bytes for cell in content.measured.values())
     number = over_all("max", "memory.peak_bytes", peak, readable(peak, Unit.bytes))
-    return _tile("Highest peak of a rank", number, f"{percent(peak / given)} of {readable(given, Unit.bytes)}")
+    return _tile("Highest peak of a rank", number, f"{percent(peak / limit)} of {readable(limit, Unit.bytes)}")
 
 
 def _targets(content: Content) -> str:

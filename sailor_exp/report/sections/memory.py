@@ -1,4 +1,4 @@
-"""Memory of a rank: what a step holds, part by part, and its peak, against the memory of the GPU."""
+"""Memory of a rank: the parts that a step holds, and its peak, against the memory of the GPU."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from sailor_exp.units import readable_bytes
 PEAK = Quantity(label="measured peak", unit=Unit.bytes, terms=((1, "memory.peak_bytes"),))
 
 _FAR = 3
-"""How many times what is drawn the GPU's memory may be to be drawn as well."""
+"""Multiple of the highest bar up to which a chart shows the GPU's memory."""
 
 _WHY = {
     Outcome.oom: "out of memory",
@@ -33,7 +33,7 @@ _WHY = {
 
 
 def memory(content: Content) -> ET.Element:
-    """Return the section with the memory of the measured chain, and of a whole model put together from it."""
+    """Return the section with the memory of the measured chain, and of a whole model as the sum of its parts."""
     cell = next(iter(content.measured.values()))
     chain = _parts(content, Counter(part.kind for part in cell.samples.parts))
     whole = _parts(content, Counter(cell.layers.values()))
@@ -55,7 +55,7 @@ def memory(content: Content) -> ET.Element:
 
 
 def _parts(content: Content, counts: Mapping[str, int]) -> list[Quantity]:
-    """Parts of what a rank holds that has each kind so many times."""
+    """Return the parts of the memory of a rank. counts: the number of parts of each kind."""
     states = state_bytes(content.config.precision, content.config.optimizer)
     kinds = [kind for kind in content.kinds if counts.get(kind)]
 
@@ -78,7 +78,7 @@ def _parts(content: Content, counts: Mapping[str, int]) -> list[Quantity]:
 
 
 def _peaks(content: Content) -> list[Quantity]:
-    """What only the table shows: the peaks of every phase, and the allocator's and the device's own figures."""
+    """Return the quantities of the table alone: the peaks of every phase, and those of the allocator and the device."""
     of_phases = [
         Quantity(
             label=f"{KIND_NAMES[Kind(kind)].lower()}, {phase}: highest above its start",
@@ -151,18 +151,18 @@ def _gpu_bytes(content: Content) -> float:
 
 
 def _limit(content: Content, highest: float) -> Limit | None:
-    given = _gpu_bytes(content)
-    if given > _FAR * highest:
+    gpu_bytes = _gpu_bytes(content)
+    if gpu_bytes > _FAR * highest:
         return None
-    return Limit(value=given, label=f"{readable_bytes(int(given))}, {content.config.gpu.name}")
+    return Limit(value=gpu_bytes, label=f"{readable_bytes(int(gpu_bytes))}, {content.config.gpu.name}")
 
 
 def _limit_sentence(content: Content, *, drawn: bool) -> str:
-    given = readable_bytes(int(_gpu_bytes(content)))
+    size = readable_bytes(int(_gpu_bytes(content)))
     name = content.config.gpu.name
     if drawn:
-        return f"The dashed line is the {given} of {name}."
-    return f"The {given} of {name} are more than {_FAR} times what is drawn, so no line stands for them."
+        return f"The dashed line is the {size} of {name}."
+    return f"The {size} of {name} are more than {_FAR} times what is drawn, so no line stands for them."
 
 
 def _state_sentence(content: Content) -> str:

@@ -1,4 +1,4 @@
-"""Where the numbers come from: machine, device, versions, commit, when, how sampled, and every record."""
+"""The origin of the numbers: machine, device, versions, commit, dates, sampling, and every record."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,21 +16,21 @@ from sailor_exp.units import readable_bytes
 
 
 def provenance(content: Content) -> ET.Element:
-    """Return the section: what all records share, what they differ in, and a line for each of them."""
+    """Return the section: the facts of all records, common or counted, and a line for each record."""
     lead = "What all records say alike stands once; where they differ, each value stands with the number of records."
     model = [(key, str(value)) for key, value in plain(content.config.model).items() if value is not None]
     return section(
         "provenance",
         "Provenance",
         lead,
-        _facts(_told(content)),
+        _facts(_common_facts(content)),
         folded("The model", _facts(model)),
         folded("Every record", scrolled(_records(content))),
     )
 
 
 def reading() -> ET.Element:
-    """Return what holds for every number of the page."""
+    """Return the footer: what holds for every number of the page."""
     return tag(
         "footer",
         tag(
@@ -43,13 +43,13 @@ def reading() -> ET.Element:
     )
 
 
-def _told(content: Content) -> list[tuple[str, str]]:
-    told: dict[str, dict[str, int]] = {}
+def _common_facts(content: Content) -> list[tuple[str, str]]:
+    counts_by_name: dict[str, dict[str, int]] = {}
     for facts in content.provenance.values():
         for name, value in _named(facts):
-            counts = told.setdefault(name, {})
+            counts = counts_by_name.setdefault(name, {})
             counts[value] = counts.get(value, 0) + 1
-    return [(name, _alike_or_counted(counts)) for name, counts in told.items()]
+    return [(name, _alike_or_counted(counts)) for name, counts in counts_by_name.items()]
 
 
 def _alike_or_counted(counts: dict[str, int]) -> str:
@@ -82,7 +82,7 @@ _OF_EACH_JOB = {"SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SL
 
 
 def _device(device: dict[str, Any]) -> str:
-    """A device as its driver names it; without what differs between two of a kind, clocks and identifier."""
+    """Return a device as its driver names it, without clocks and identifier, which differ between two of a kind."""
     memory = device["memory_bytes"]
     extra = {"driver": device["driver"], "CUDA": device["cuda"], "NCCL": device["nccl"]}
     return ", ".join(
@@ -121,14 +121,14 @@ def _line(key: CellKey, name: str, record: Record[LayersMeasurement]) -> ET.Elem
         number = str(statistics.steps)
         steps = tag("span", number, data_value=number, data_of=of, data_formula="statistics.steps")
         converged = "yes" if statistics.converged else "no"
-    told = [facts.finished_at.replace("T", " ").replace("+00:00", " UTC"), facts.host,
-            facts.slurm.get("SLURM_JOB_ID", "-"), name]  # fmt: skip
+    finished = facts.finished_at.replace("T", " ").replace("+00:00", " UTC")
+    texts = [finished, facts.host, facts.slurm.get("SLURM_JOB_ID", "-"), name]
     return tag(
         "tr",
         tag("th", str(key), scope="row"),
         tag("td", record.outcome.value),
         tag("td", steps),
         tag("td", converged),
-        [tag("td", text) for text in told],
+        [tag("td", text) for text in texts],
         id=cell_name(key),
     )

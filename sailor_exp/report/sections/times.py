@@ -1,4 +1,4 @@
-"""Time against the microbatch size, and how well tensor parallelism divides it."""
+"""Time against the microbatch size, and its scaling with tensor parallelism."""
 
 from collections.abc import Mapping
 from math import hypot
@@ -53,7 +53,8 @@ def scaling(content: Content) -> ET.Element | None:
     """Return the section with the scaling efficiency; None where no microbatch was measured with two degrees."""
     quantities = [STEP, *(_phase(kind, phase) for kind in _layers(content) for phase in ("forward", "backward"))]
     columns = [
-        Column(label=one.label, formula=_efficiency(one), figures=_efficiencies(content, one)) for one in quantities
+        Column(label=quantity.label, formula=_efficiency(quantity), figures=_efficiencies(content, quantity))
+        for quantity in quantities
     ]
     columns = [column for column in columns if column.figures]
     if not columns:
@@ -89,15 +90,14 @@ def _row(content: Content, kind: str) -> list[ET.Element]:
 
 
 def _charts(content: Content, quantities: list[Quantity], *, short: bool = False) -> list[ET.Element]:
-    found = [(quantity, content.figures(quantity)) for quantity in quantities]
     positive = {
-        quantity.label: {key: figure for key, figure in figures.items() if figure.value > 0}
-        for quantity, figures in found
+        quantity.label: {key: figure for key, figure in content.figures(quantity).items() if figure.value > 0}
+        for quantity in quantities
     }
-    everything = [figure for figures in positive.values() for figure in figures.values()]
-    if not everything:
+    all_figures = [figure for figures in positive.values() for figure in figures.values()]
+    if not all_figures:
         return []
-    y = time_scale(everything)
+    y = time_scale(all_figures)
     return [
         line_chart(
             quantity.label.rpartition(", ")[2].capitalize() if short else _capital(quantity.label),
@@ -107,7 +107,7 @@ def _charts(content: Content, quantities: list[Quantity], *, short: bool = False
             y=y,
             limit=None,
         )
-        for quantity, _ in found
+        for quantity in quantities
         if positive[quantity.label]
     ]
 
@@ -122,7 +122,7 @@ def _phase(kind: str, phase: str) -> Quantity:
 
 def _name(content: Content, kind: str) -> str:
     layers = next(iter(content.measured.values())).layers
-    count = sum(1 for found in layers.values() if found == kind)
+    count = sum(1 for layer_kind in layers.values() if layer_kind == kind)
     return KIND_NAMES[Kind(kind)] + (f" (the model has {count})" if count > 1 else "")
 
 
@@ -161,7 +161,7 @@ def _ratio(key: CellKey, figure: Figure, base_key: CellKey, base: Figure) -> Fig
 
 
 def _bases(figures: Mapping[CellKey, Figure]) -> dict[int, CellKey]:
-    """Of each microbatch the cell with the fewest ranks."""
+    """Return the cell with the fewest ranks, by microbatch."""
     bases: dict[int, CellKey] = {}
     for key in sorted(figures):
         bases.setdefault(key.mbs, key)
@@ -170,8 +170,8 @@ def _bases(figures: Mapping[CellKey, Figure]) -> dict[int, CellKey]:
 
 def _base_sentence(content: Content) -> str:
     bases = _bases(content.figures(STEP))
-    told: list[str] = []
+    phrases: list[str] = []
     for tp in sorted({key.tp for key in bases.values()}):
         microbatches = ", ".join(str(mbs) for mbs, key in sorted(bases.items()) if key.tp == tp)
-        told.append(f"tp {tp} at mbs {microbatches}" if told else f"tp {tp}")
-    return f"Compared with {' and '.join(told)}."
+        phrases.append(f"tp {tp} at mbs {microbatches}" if phrases else f"tp {tp}")
+    return f"Compared with {' and '.join(phrases)}."
