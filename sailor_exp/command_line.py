@@ -1,7 +1,7 @@
-"""Checks a command line as a whole before Hydra acts on it, so that every fault is told in one message.
+"""Checks a whole command line before Hydra acts on it, so that one message reports every fault.
 
-Hydra stops at the first fault that it meets, and has by then made a directory for the run. Here every override
-is composed by itself, then every cell of the grid, and nothing is written.
+Hydra stops at the first fault, after it has created a directory for the run. This module composes every override by
+itself, then every cell of the grid, and writes nothing.
 """
 
 import difflib
@@ -29,19 +29,19 @@ _MULTIRUN_FLAGS = {"-m", "--multirun"}
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
-"""The configurations: in the package, as a wheel carries them, or beside it in a checkout.
+"""Directory of the configurations: inside the package in a wheel, beside the package in a checkout.
 
-The package's own go first: a checkout has none there, and what lies beside an installed package is not ours.
+The directory inside the package comes first: a checkout has none, and a `conf` beside an installed package is not ours.
 The copy of the code that SLURM jobs run has neither, and composes nothing.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What is checked of a command: the configuration it composes, and how that is judged.
+    """How to check a command: the configuration that it composes, and the function that returns its faults.
 
-    `axes`: keys that are set in a composed configuration instead of composing anew. `crossed`: whether choices can be
-    right each by itself and wrong together.
+    `axes`: keys that are set in a composed configuration, without a new composition. `crossed`: whether choices can be
+    right one by one and wrong together.
     """
 
     config_name: str
@@ -67,9 +67,9 @@ GATHER = Command(config_name="gather", faults=_gather_faults, axes=frozenset(), 
 
 
 def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
-    """Return the arguments as Hydra wants them, numeric group choices (`vm=4`) quoted.
+    """Return the arguments in Hydra's form: numeric group choices (`vm=4`) are quoted.
 
-    Only plain runs and sweeps are checked; `--help`, `--cfg` and the like go to Hydra as they are.
+    Checks only plain runs and sweeps; `--help`, `--cfg` and similar commands go to Hydra unchecked.
     Raises ConfigurationError with every fault of every override and every cell.
     """
     assert (CONF / f"{command.config_name}.yaml").is_file(), f"the configurations are not in {CONF}"  # noqa: S101
@@ -78,14 +78,14 @@ def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
     if flags <= _RUN_FLAGS:
         overrides = [argument for argument in quoted if not argument.startswith("-")]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            found = _Check(command, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
-        if found:
-            raise ConfigurationError(found)
+            command_faults = _Check(command, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
+        if command_faults:
+            raise ConfigurationError(command_faults)
     return quoted
 
 
 def _with_quoted_choice(argument: str) -> str:
-    """Hydra takes only strings as choices of a group: `vm=1,4` becomes `vm='1','4'`."""
+    """Quote the choices of a group, since Hydra takes only strings: `vm=1,4` becomes `vm='1','4'`."""
     group, equals, choices = argument.partition("=")
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return argument
@@ -96,27 +96,31 @@ class _Check:
     def __init__(self, command: Command, *, multirun: bool) -> None:
         self._command = command
         self._multirun = multirun
-        self._found: list[str] = []
+        self._faults: list[str] = []
 
     def faults_of(self, overrides: Sequence[str]) -> list[str]:
-        self._found += self._launcher_faults(overrides)
+        self._faults += self._launcher_faults(overrides)
         parsed = sorted(self._parsed(overrides), key=lambda override: not _chooses_a_group(override))
         choices = [self._values(override) for override in parsed]
-        if self._found or self._faults_together(choices):
+        if self._faults or self._faults_together(choices):
             accepted: list[list[str]] = []
             for values in choices:
                 chosen = [former[0] for former in accepted]
                 fitting = [value for value in values if self._composes(value, chosen)]
                 accepted += [fitting] if fitting else []
-            self._found += self._faults_together(accepted)
-        return list(dict.fromkeys(self._found))
+            self._faults += self._faults_together(accepted)
+        return list(dict.fromkeys(self._faults))
 
     def _launcher_faults(self, overrides: Sequence[str]) -> list[str]:
-        """Hydra asks its launcher only in a sweep: a single run would measure here, on a login node."""
+        """Return the faults of a chosen launcher: Hydra uses none in a single run, which would measure on this node."""
         chosen = [override for override in overrides if override.startswith("hydra/launcher=")]
         if self._command is GATHER:
             return [f"{override}: gathering runs where it is started: leave it out" for override in chosen]
-        return [] if self._multirun else [f"{given}: Hydra uses a launcher only in a sweep: add -m" for given in chosen]
+        return (
+            []
+            if self._multirun
+            else [f"{override}: Hydra uses a launcher only in a sweep: add -m" for override in chosen]
+        )
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
         parser = OverridesParser.create()
@@ -125,16 +129,16 @@ class _Check:
             try:
                 parsed.append(parser.parse_override(override))
             except HydraException as error:
-                self._found.append(f"{override}: {_first_line(error)}")
+                self._faults.append(f"{override}: {_first_line(error)}")
         unusable = {override.input_line: _unusable(override) for override in parsed}
-        self._found += [f"{given}: {reason}" for given, reason in unusable.items() if reason]
+        self._faults += [f"{line}: {reason}" for line, reason in unusable.items() if reason]
         return [override for override in parsed if not unusable[override.input_line]]
 
     def _values(self, override: Override) -> list[str]:
         if not override.is_sweep_override():
             return [str(override.input_line)]
         if not self._multirun:
-            self._found.append(f"{override.input_line}: several values need a sweep: add -m")
+            self._faults.append(f"{override.input_line}: several values need a sweep: add -m")
         key = override.get_key_element()
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
@@ -144,30 +148,30 @@ class _Check:
         try:
             compose(self._command.config_name, [*chosen, override])
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            self._found.append(self._explained(override, error))
+            self._faults.append(self._explained(override, error))
             return False
         return True
 
     def _faults_together(self, choices: Sequence[list[str]]) -> list[str]:
-        """Compose every combination of the choices, or as many as can matter, and judge it."""
+        """Compose every combination of the choices, or those that can matter, and return their faults."""
         axes = [values for values in choices if self._axis(values[0])]
         rest = [values for values in choices if not self._axis(values[0])]
-        found = []
+        cell_faults = []
         for choice in itertools.product(*rest) if self._command.crossed else _one_by_one(rest):
-            found += self._faults_of_cells(list(choice), axes)
-        return found
+            cell_faults += self._faults_of_cells(list(choice), axes)
+        return cell_faults
 
     def _faults_of_cells(self, choice: list[str], axes: list[list[str]]) -> list[str]:
-        """Compose what the cells share once, and set the axes in it: composing takes a tenth of a second."""
-        found = []
+        """Compose what the cells share once, and set the axes in it: a composition takes a tenth of a second."""
+        cell_faults = []
         try:
             config = compose(self._command.config_name, choice)
             for values in itertools.product(*axes):
                 config.merge_with_dotlist(list(values))
-                found += self._command.faults(config)
+                cell_faults += self._command.faults(config)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            found.append(f"{' '.join(choice)}: {_first_line(error.__cause__ or error)}")
-        return found
+            cell_faults.append(f"{' '.join(choice)}: {_first_line(error.__cause__ or error)}")
+        return cell_faults
 
     def _axis(self, override: str) -> bool:
         return override.partition("=")[0] in self._command.axes
@@ -190,13 +194,13 @@ class _Check:
 
 
 def _names_no_key_of_the_launcher(key: str, error: Exception) -> bool:
-    """Whether a key is not the launcher's, on the command line or in a site's file."""
+    """Whether the launcher lacks a key that the command line or a site's file sets."""
     of_launcher = key.startswith("hydra.launcher.") and _first_line(error).startswith("Could not override")
     return of_launcher or "not in 'SlurmOptions'" in str(error.__cause__ or error)
 
 
 def _unusable(override: Override) -> str | None:
-    """Why an override that Hydra takes cannot be meant here; None for one that can."""
+    """Return why an override that Hydra accepts makes no sense here, or None where it does."""
     if override.is_delete():
         return "no key can be taken away: each has a reader"
     if (override.is_add() or override.is_force_add()) and not override.key_or_group.startswith("hydra"):
@@ -211,7 +215,7 @@ def _chooses_a_group(override: Override) -> bool:
 
 
 def _one_by_one(axes: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    """The first choices together, then every other choice among the first ones of the rest."""
+    """Yield the first choices of all axes, then each other choice with the first choices of the other axes."""
     first = [choices[0] for choices in axes]
     yield first
     for place, choices in enumerate(axes):

@@ -1,15 +1,15 @@
-"""What a user, a file or a cluster can cause. Each error owns its message and the fields behind it."""
+"""Errors that a user, a file or a cluster can cause. Each error builds its message from its fields."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 
 class SailorExpError(Exception):
-    """Base of every error that is told to the user as one message, without a traceback."""
+    """Base of every error that the user sees as one message, without a traceback."""
 
 
 class ConfigurationError(SailorExpError):
-    """Faults of a configuration, all of them, found before anything started."""
+    """All faults of a configuration, reported before anything starts."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
@@ -19,7 +19,7 @@ class ConfigurationError(SailorExpError):
 
 
 class RecordError(SailorExpError):
-    """A record that cannot be read: damaged, foreign, or of an unknown version. It is left as it is."""
+    """A record cannot be read: it is damaged, foreign, or of an unknown version. Its file is left as it is."""
 
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class RecordError(SailorExpError):
 
 
 class DeviceMismatchError(SailorExpError):
-    """The device found is not of the kind that the results would be filed under."""
+    """The device is of another kind than the one under which its results would be stored."""
 
     def __init__(self, *, asked: str, pattern: str, found: str) -> None:
         self.asked = asked
@@ -52,11 +52,11 @@ class TooFewDevicesError(SailorExpError):
 
 
 class RefusedError(SailorExpError):
-    """The machine is not what was asked for: no cell can be measured on it."""
+    """The machine does not fit the configuration: no cell can be measured on it."""
 
 
 class InheritedCudaError(SailorExpError):
-    """A library that the fork server imported has called CUDA, which no process forked from it can use."""
+    """A library called CUDA when the fork server imported it, so no process forked from the server can use CUDA."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -66,14 +66,14 @@ class InheritedCudaError(SailorExpError):
 
 
 class UpdateSkippedError(SailorExpError):
-    """DeepSpeed skipped an update: there is no time to take."""
+    """DeepSpeed skipped an update, so there is no time to measure."""
 
     def __init__(self) -> None:
         super().__init__("a gradient was not finite, and DeepSpeed skipped the update")
 
 
 class RankStartError(SailorExpError):
-    """The server that ranks are forked from did not start."""
+    """The server that forks the ranks did not start."""
 
     def __init__(self, reason: BaseException) -> None:
         self.reason = reason
@@ -84,7 +84,7 @@ class RankStartError(SailorExpError):
 
 
 class StorageError(SailorExpError):
-    """A result could not be written; what was there before is untouched."""
+    """A result could not be written; the former file is unchanged."""
 
     def __init__(self, path: Path, reason: OSError) -> None:
         self.path = path
@@ -93,11 +93,11 @@ class StorageError(SailorExpError):
 
 
 class NoSamplesError(SailorExpError):
-    """A statistic was asked of no samples."""
+    """A statistic needs samples, and there are none."""
 
 
 class DamagedFileError(SailorExpError):
-    """A JSON file that is damaged or foreign. It is left as it is."""
+    """A JSON file is damaged or foreign. It is left as it is."""
 
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
@@ -106,7 +106,7 @@ class DamagedFileError(SailorExpError):
 
 
 class NothingMeasuredError(SailorExpError):
-    """A profile directory without a single cell of the model and GPU."""
+    """A profile directory holds no cell of the model and GPU."""
 
     def __init__(self, profile_dir: Path, *, model: str, gpu: str, command: str) -> None:
         self.profile_dir = profile_dir
@@ -117,7 +117,7 @@ class NothingMeasuredError(SailorExpError):
 
 
 class NoLinkMeasuredError(SailorExpError):
-    """A network directory without a single number of the GPU."""
+    """A network directory holds no number of the GPU."""
 
     def __init__(self, network_dir: Path, *, gpu: str, command: str) -> None:
         self.network_dir = network_dir
@@ -128,7 +128,7 @@ class NoLinkMeasuredError(SailorExpError):
 
 
 class MixedRecordsError(SailorExpError):
-    """Records that must not stand in one table: measured with something else than what is asked for."""
+    """Records must not stand in one table: some were measured with another setting than the one asked for."""
 
     def __init__(self, path: Path, *, key: str, asked: object, found: object, agreeing: Path | None) -> None:
         self.path = path
@@ -143,7 +143,7 @@ class MixedRecordsError(SailorExpError):
 
 
 class LayerIdsError(SailorExpError):
-    """Layer ids that are not those of the model."""
+    """The layer ids of a file are not those of the model."""
 
     def __init__(self, path: Path, *, place: str, fault: str, expected: int, num_layers: int) -> None:
         self.path = path
@@ -157,7 +157,7 @@ class LayerIdsError(SailorExpError):
 
 
 class MissingCellError(SailorExpError):
-    """Cells that a planner cannot do without, and that are not in the gathered database."""
+    """The gathered database lacks cells that a planner needs."""
 
     def __init__(self, path: Path, *, cells: Sequence[str], reason: str, command: str) -> None:
         self.path = path
@@ -166,7 +166,7 @@ class MissingCellError(SailorExpError):
 
 
 class MissingInputError(SailorExpError):
-    """Something that an exporter needs besides the gathered database is not there."""
+    """An input that an exporter needs besides the gathered database is missing."""
 
     def __init__(self, path: Path, *, what: str, command: str, key: str) -> None:
         self.path = path
@@ -175,7 +175,7 @@ class MissingInputError(SailorExpError):
 
 
 class FitError(SailorExpError):
-    """A bandwidth fit that gives no time for a message."""
+    """A bandwidth fit gives no time for a message."""
 
     def __init__(self, fit: str, *, message_bytes: float, gigabytes_per_s: float) -> None:
         self.fit = fit
@@ -187,7 +187,7 @@ class FitError(SailorExpError):
 
 
 class TooFewSizesError(SailorExpError):
-    """A link that was measured at fewer sizes than a fit needs."""
+    """A link was measured at fewer sizes than a fit needs."""
 
     def __init__(self, link: str, *, sizes: Sequence[int], needed: int) -> None:
         self.link = link
@@ -199,7 +199,7 @@ class TooFewSizesError(SailorExpError):
 
 
 class LockError(SailorExpError):
-    """A lock could not be had; nothing was written."""
+    """A lock could not be taken; nothing was written."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path = path
@@ -207,7 +207,7 @@ class LockError(SailorExpError):
 
 
 class MissingPackageError(SailorExpError):
-    """A format that needs a package which is not installed."""
+    """A format needs a package that is not installed."""
 
     def __init__(self, *, asked: str, package: str, extra: str) -> None:
         self.package = package

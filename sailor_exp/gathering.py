@@ -1,7 +1,8 @@
 """The command `gather.py`: from records to the gathered database, and from that to the planners' files.
 
-0: done, and nothing that a reader needs is missing. 1: something needed is missing or cannot be used; it is named,
-and the rest was done. 2: the command was wrong, and nothing was started. 130: interrupted.
+0: all files are written, and nothing that a reader needs is missing. 1: something that a reader needs is missing or
+unusable; the command names it and does the rest. 2: the command was wrong, and nothing was started. 130: the command
+was interrupted.
 """
 
 import sys
@@ -27,15 +28,15 @@ LACKING, WRONG, INTERRUPTED = 1, 2, 130
 
 
 class Exports:
-    """What the launcher plugins ask of this application: all configurations of a sweep at once."""
+    """The methods that the launcher plugins call, with all configurations of a sweep at once."""
 
     def run(self, configs: Sequence[DictConfig]) -> list[str]:
-        """Export what each configuration asks for; what one lacks does not stop the others.
+        """Export what each configuration asks for; one that lacks something does not stop the others.
 
-        Raises SystemExit, which Hydra lets through without a traceback, where something is lacking.
+        Raises SystemExit, which Hydra passes on without a traceback, where something is lacking.
         """
         run = _Run()
-        complete = [run.told(job) for job in _distinct([gather_from(config) for config in configs])]
+        complete = [run.carry_out(job) for job in _distinct([gather_from(config) for config in configs])]
         if not all(complete):
             raise SystemExit(LACKING)
         return ["ok"] * len(configs)
@@ -54,7 +55,7 @@ _run_one.grid = Exports()  # type: ignore[attr-defined]  # the launcher plugins'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line, and return the exit status."""
     register()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _distinct(jobs: Sequence[GatherConfig]) -> list[GatherConfig]:
-    """Return one job of those that differ in nothing that their exporter depends on."""
+    """Return the jobs, and only one of those that are the same for their exporter."""
     distinct: dict[str, GatherConfig] = {}
     for job in jobs:
         about_vm = exporter_named(job.exporter.name).about_vm
@@ -87,23 +88,23 @@ def _name(job: GatherConfig) -> str:
 
 @dataclass
 class _Run:
-    """The jobs of one command line, and which of them wrote each file."""
+    """The jobs of one command line, and the job that wrote each file."""
 
     written: dict[Path, GatherConfig] = field(default_factory=dict)
     reported: set[Path] = field(default_factory=set)
 
-    def told(self, job: GatherConfig) -> bool:
-        """Do a job; tell what it lacks and warn on standard error. Returns whether it lacks nothing."""
+    def carry_out(self, job: GatherConfig) -> bool:
+        """Do a job, and print its warnings and what it lacks to standard error. Return whether it lacks nothing."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            lacking = [*self._exported(job), *self._reported(job)]
+            lacking = [*self._export(job), *self._report(job)]
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             print(f"warning: {text}", file=sys.stderr)
         for text in dict.fromkeys(lacking):
             print(f"{_name(job)}: {text}", file=sys.stderr)
         return not lacking
 
-    def _exported(self, job: GatherConfig) -> list[str]:
+    def _export(self, job: GatherConfig) -> list[str]:
         """Export, and return what is lacking."""
         try:
             with Inputs(job) as inputs:
@@ -119,8 +120,8 @@ class _Run:
         _name_files(job, export)
         return list(export.lacking)
 
-    def _reported(self, job: GatherConfig) -> list[str]:
-        """Write the page about the records, once for all exporters of a command line; return what is lacking."""
+    def _report(self, job: GatherConfig) -> list[str]:
+        """Write the page about the records, once for all exporters of a command line, and return what is lacking."""
         path = Path(job.export_root) / "reports" / job.model.name / f"{job.gpu.name}.html"
         if not job.report or path in self.reported:
             return []
@@ -160,7 +161,7 @@ def _name_files(job: GatherConfig, export: Export) -> None:
 
 
 def _write_report(job: GatherConfig, path: Path) -> None:
-    """Write what the records say as a page to look at. Its own warnings stand in it."""
+    """Write the page about the records. Its own warnings are on the page."""
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
 

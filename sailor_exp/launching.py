@@ -1,7 +1,8 @@
 """The command `launch.py`: from a command line to records, and to an exit status.
 
-0: every cell has a result, running out of memory included; or all was submitted and is not waited for. 1: a cell
-failed or timed out. 2: the command was wrong, and nothing was started. 130: interrupted; what was measured is there.
+0: every cell has a result, out of memory included; or all jobs were submitted, and the command does not wait for them.
+1: a cell failed or timed out, or an error ended the command. 2: the command was wrong, and nothing was started. 130:
+the command was interrupted; measured cells have their records.
 """
 
 import signal
@@ -31,16 +32,16 @@ BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
 
 class Sweeps:
-    """What the launcher plugins ask of this application: all cells of a sweep at once.
+    """The methods that the launcher plugins call, with all cells of a sweep at once.
 
-    Both methods return the cells' outcomes, and raise SystemExit, which Hydra lets through without a traceback, for
-    whatever ends the sweep early and where a cell is broken.
+    Both methods return the cells' outcomes. They raise SystemExit, which Hydra passes on without a traceback, for an
+    error that ends the sweep early and for a broken cell.
     """
 
     def run(self, configs: Sequence[DictConfig]) -> list[str]:
         """Measure the cells on this machine."""
         cells = [cell_from(config) for config in configs]
-        with _told():
+        with _errors_printed():
             _refuse(grid_faults(cells))
             return {Action.launch: _measure, Action.status: _show_records, Action.cancel: _refuse_cancel}[
                 _action(cells)
@@ -49,16 +50,16 @@ class Sweeps:
     def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> list[str]:
         """Measure the cells on SLURM. launchers: `hydra.launcher` as each cell's own configuration has it."""
         cells = [cell_from(config) for config in configs]
-        with _told():
+        with _errors_printed():
             _refuse(grid_faults(cells))
             options = _checked_options(cells, launchers)
             return _on_slurm(_action(cells))(cells, options)
 
 
-def _refuse(found: Sequence[str]) -> None:
-    """Raise ConfigurationError for faults: the check of the command line does not see every way to compose."""
-    if found:
-        raise ConfigurationError(found)
+def _refuse(messages: Sequence[str]) -> None:
+    """Raise ConfigurationError for faults: the check of the command line does not cover every way to compose."""
+    if messages:
+        raise ConfigurationError(messages)
 
 
 def _run_one(config: DictConfig) -> str:
@@ -69,19 +70,19 @@ _run_one.grid = Sweeps()  # type: ignore[attr-defined]  # the launcher plugins' 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line, and return the exit status."""
     register()
     given = list(sys.argv[1:] if arguments is None else arguments)
     cells: list[Cell] = []
 
-    def judged(config: DictConfig) -> list[str]:
+    def faults_of(config: DictConfig) -> list[str]:
         cells.append(cell_from(config))
         return faults(cells[-1])
 
     warnings.showwarning = _show_warning
     try:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=judged))
+        sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=faults_of))
         _refuse(grid_faults(cells))
         _start_importing(given, cells)
         hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="launch")(_run_one)()
@@ -98,12 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Tell a warning as a message to a user, without the line of code that gave it."""
+    """Print a warning as a message to a user, without the line of code that caused it."""
     print(f"warning: {message}", file=sys.stderr)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_printed() -> Iterator[None]:
     """Turn our errors into one message and an exit status."""
     try:
         yield
@@ -134,9 +135,9 @@ def _measure(cells: Sequence[Cell]) -> list[str]:
 def _show_records(cells: Sequence[Cell]) -> list[str]:
     from sailor_exp.slurm import status
 
-    found = status.local_rows(cells)
-    status.print_rows(found, console())
-    return [row.state for row in found]
+    rows = status.local_rows(cells)
+    status.print_rows(rows, console())
+    return [row.state for row in rows]
 
 
 def _refuse_cancel(cells: Sequence[Cell]) -> Never:
@@ -150,10 +151,10 @@ def _checked_options(cells: Sequence[Cell], launchers: Sequence[DictConfig]) -> 
     from sailor_exp.slurm.commands import require_slurm
 
     options = [options_from(launcher) for launcher in launchers]
-    found = [fault for cell, each in zip(cells, options, strict=True) for fault in cell_faults(cell, each)]
-    found += sweep_faults(options)
-    if found:
-        raise ConfigurationError(list(dict.fromkeys(found)))
+    messages = [fault for cell, asked in zip(cells, options, strict=True) for fault in cell_faults(cell, asked)]
+    messages += sweep_faults(options)
+    if messages:
+        raise ConfigurationError(list(dict.fromkeys(messages)))
     require_slurm()
     return options
 
@@ -186,29 +187,31 @@ def _launch_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> 
 def _show_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
     from sailor_exp.slurm import status
 
-    found = status.rows(cells, Path(options[0].submission_dir).absolute())
-    status.print_rows(found, console())
-    return [row.state for row in found]
+    rows = status.rows(cells, Path(options[0].submission_dir).absolute())
+    status.print_rows(rows, console())
+    return [row.state for row in rows]
 
 
 def _cancel_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
     from sailor_exp.slurm import status
 
     cancelled = status.cancel(cells, Path(options[0].submission_dir).absolute())
-    said = f"cancelled {len(cancelled)} jobs: {', '.join(cancelled)}" if cancelled else "nothing is queued or running"
-    console().print(said, highlight=False, soft_wrap=True)
+    summary = (
+        f"cancelled {len(cancelled)} jobs: {', '.join(cancelled)}" if cancelled else "nothing is queued or running"
+    )
+    console().print(summary, highlight=False, soft_wrap=True)
     return ["cancelled"] * len(cells)
 
 
 def _outcomes(results: Sequence[sweep.Result]) -> list[str]:
-    """Return the outcomes; raises SystemExit where one is broken."""
+    """Return the outcomes. Raises SystemExit where one is broken."""
     if any(result.record.outcome.broken for result in results):
         raise SystemExit(BROKEN)
     return [result.record.outcome.value for result in results]
 
 
 def _start_importing(arguments: Sequence[str], cells: Sequence[Cell]) -> None:
-    """Let the ranks' server import while Hydra composes, where this process will measure anything itself."""
+    """Start the ranks' server, which imports while Hydra composes, if this process itself will measure a cell."""
     elsewhere = any(argument.startswith("hydra/launcher=") for argument in arguments)
     waiting = [cell for cell in cells if cell.action is Action.launch and not reuse.settled(cell)]
     if waiting and not elsewhere:

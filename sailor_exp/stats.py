@@ -1,9 +1,9 @@
-"""Statistics of step times. Samples stay raw in the record; what is here is derived from them.
+"""Statistics of step times. The record keeps the raw samples, and the statistics are derived from them.
 
 Iterations on a shared machine drift over seconds, so neighbouring samples are not independent: intervals are
 taken over medians of consecutive batches, after the method of batch means (Law and Kelton, Simulation Modeling
 and Analysis, 1982). Values that a planner adds up are trimmed means: sums of medians of right-skewed times
-come out low.
+are too low.
 
 Legend: T ranks, N steps.
 """
@@ -24,9 +24,9 @@ _T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646)
 
 
 def slowest_rank(samples_s: Sequence[Sequence[float]]) -> list[Seconds]:
-    """Time of the slowest rank at each step: shape (T, N) to (N,), in seconds.
+    """Return the time of the slowest rank at each step: shape (T, N) to (N,), in seconds.
 
-    Raises NoSamplesError if a rank recorded none.
+    Raises NoSamplesError if a rank recorded no samples.
     """
     if not samples_s or not all(samples_s):
         raise NoSamplesError("a rank recorded no samples")
@@ -34,14 +34,14 @@ def slowest_rank(samples_s: Sequence[Sequence[float]]) -> list[Seconds]:
 
 
 def rank_skew(samples_s: Sequence[Sequence[float]]) -> Seconds:
-    """Median over steps of slowest minus fastest rank: shape (T, N), in seconds."""
+    """Return the median over steps of slowest minus fastest rank, in seconds. Samples have shape (T, N)."""
     if not samples_s or not all(samples_s):
         raise NoSamplesError("a rank recorded no samples")
     return Seconds(statistics.median(max(step) - min(step) for step in zip(*samples_s, strict=True)))
 
 
 def trimmed_mean(samples_s: Sequence[float]) -> Seconds:
-    """Mean without the lowest and the highest tenth, in seconds."""
+    """Return the mean without the lowest and the highest tenth, in seconds."""
     if not samples_s:
         raise NoSamplesError("no samples to take a mean of")
     ordered = sorted(samples_s)
@@ -50,14 +50,14 @@ def trimmed_mean(samples_s: Sequence[float]) -> Seconds:
 
 
 def median(samples_s: Sequence[float]) -> Seconds:
-    """Median, in seconds."""
+    """Return the median, in seconds."""
     if not samples_s:
         raise NoSamplesError("no samples to take a median of")
     return Seconds(statistics.median(samples_s))
 
 
 def relative_half_width(samples: Sequence[float]) -> float | None:
-    """Half-width of the 95 % interval of batch medians over their mean; None below two batches of one step."""
+    """Return the half-width of the 95 % interval of batch medians over their mean; None for fewer than two samples."""
     count = min(BATCHES, len(samples))
     if count < 2:  # noqa: PLR2004
         return None
@@ -68,9 +68,9 @@ def relative_half_width(samples: Sequence[float]) -> float | None:
 
 
 def calibrated(samples_s: Sequence[float], calibration_s: Sequence[float]) -> list[Seconds]:
-    """Samples at the machine's median speed: each divided by how slow a fixed kernel was just then."""
-    usual = statistics.median(calibration_s)
-    return [Seconds(sample * usual / now) for sample, now in zip(samples_s, calibration_s, strict=True)]
+    """Return samples at the machine's median speed: each is divided by the slowness of a fixed kernel at that time."""
+    median_s = statistics.median(calibration_s)
+    return [Seconds(sample * median_s / kernel_s) for sample, kernel_s in zip(samples_s, calibration_s, strict=True)]
 
 
 def _batches(samples: Sequence[float], count: int) -> list[Sequence[float]]:

@@ -1,9 +1,8 @@
-"""Seconds and bytes: their types, and how people read them."""
+"""The type of seconds, and texts of seconds and bytes for people."""
 
 from typing import NewType
 
 Seconds = NewType("Seconds", float)
-Bytes = NewType("Bytes", int)
 
 MIB = 2**20
 GIB = 2**30
@@ -13,13 +12,13 @@ _BYTE_STEPS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
 def readable_seconds(seconds: float) -> str:
-    """Three significant digits with the unit that fits: `2.94 ms`."""
+    """Return seconds with three significant digits and the unit that fits: `2.94 ms`."""
     scale, unit = next((step for step in _SECOND_STEPS if seconds >= step[0]), _SECOND_STEPS[-1])
     return f"{_three_digits(seconds / scale)} {unit}"
 
 
 def readable_bytes(count: int) -> str:
-    """Three significant digits with a binary unit: `344 MiB`."""
+    """Return bytes with three significant digits and a binary unit: `344 MiB`."""
     for scale, unit in _BYTE_STEPS:
         if count >= scale:
             return f"{_three_digits(count / scale)} {unit}"
@@ -27,7 +26,7 @@ def readable_bytes(count: int) -> str:
 
 
 def readable_spread(relative_half_width: float | None) -> str:
-    """Half-width of an interval in percent: `±2.1%`; `±?` where it is not known."""
+    """Return the half-width of an interval in percent: `±2.1%`; `±?` where it is unknown."""
     if relative_half_width is None:
         return "±?"
     percent = 100 * relative_half_width

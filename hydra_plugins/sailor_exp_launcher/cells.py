@@ -1,16 +1,35 @@
-"""The jobs of a sweep, each composed as Hydra's own launcher composes it."""
+"""Composes the jobs of a sweep as Hydra's own launcher does."""
 
 import copy
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 
-def composed(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> JobReturn:
-    """Return what Hydra says of a job before it runs: its own configuration, and Hydra's part of that."""
+def composed(
+    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int
+) -> list[JobReturn]:
+    """Prepare Hydra for a sweep, and return its jobs, numbered from `first`: each is composed and has not run yet."""
+    setup_globals()
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+    return [_composed(context, config, overrides, number) for number, overrides in enumerate(job_overrides, first)]
+
+
+def completed(jobs: Sequence[JobReturn], values: Sequence[str]) -> Sequence[JobReturn]:
+    """Return the jobs with their return values, in the order given."""
+    for job, value in zip(jobs, values, strict=True):
+        job.return_value = value
+        job.status = JobStatus.COMPLETED
+    return jobs
+
+
+def _composed(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> JobReturn:
+    """Return a job with its own configuration and Hydra's part of it."""
     job = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job):
         job.hydra.job.id = str(number)

@@ -1,22 +1,21 @@
-"""Hydra's launcher for SLURM: every job of a sweep asks for what its own configuration says.
+"""Hydra's launcher for SLURM: the request of each job of a sweep comes from the job's own configuration.
 
-`hydra.launcher` is read from each job's own composed configuration, where hydra-submitit-launcher reads it once for
-the sweep. An application that sets `grid` on its task function gets all jobs together with what each asks for; any
-other is run job by job through submitit. No torch and no submitit is imported here until something is launched: every
+This launcher reads `hydra.launcher` from each job's own composed configuration; hydra-submitit-launcher reads it once
+for the sweep. An application that sets `grid` on its task function gets all jobs together with the request of each; any
+other application runs job by job through submitit. This module imports no torch, and submitit only at a launch: every
 Hydra application in the environment loads its plugins.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.sailor_exp_launcher.cells import composed
+from hydra_plugins.sailor_exp_launcher.cells import completed, composed
 from sailor_exp.slurm.options import SlurmOptions, options_from
 
 ConfigStore.instance().store(
@@ -25,11 +24,10 @@ ConfigStore.instance().store(
 
 
 class SlurmLauncher(Launcher):
-    """Composes each job of the sweep and submits them, grouped by what they ask for."""
+    """Composes the jobs of the sweep and submits them, grouped by their requests."""
 
-    def __init__(self, **options: Any) -> None:
-        """Options are read from each job's configuration, not from here."""
-        self._given = options
+    def __init__(self, **options: Any) -> None:  # noqa: ARG002
+        """Ignore the options: the launcher reads them from each job's own configuration."""
         self._config: DictConfig | None = None
         self._task_function: TaskFunction | None = None
         self._context: HydraContext | None = None
@@ -38,24 +36,15 @@ class SlurmLauncher(Launcher):
         self._config, self._task_function, self._context = config, task_function, hydra_context
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; one return per job, in the order given."""
+        """Run the jobs, and return one result for each, in the order given."""
         if self._config is None or self._context is None or self._task_function is None:
             raise RuntimeError("Hydra did not set the launcher up")
-        setup_globals()
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        Path(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-        jobs = [
-            composed(self._context, self._config, overrides, number)
-            for number, overrides in enumerate(job_overrides, initial_job_idx)
-        ]
+        jobs = composed(self._context, self._config, job_overrides, initial_job_idx)
         grid = getattr(self._task_function, "grid", None)
         if grid is None:
             return self._run_each(jobs, job_overrides, initial_job_idx)
         values = grid.submit([job.cfg for job in jobs], [_launcher_of(job) for job in jobs])
-        for job, value in zip(jobs, values, strict=True):
-            job.return_value = value
-            job.status = JobStatus.COMPLETED
-        return jobs
+        return completed(jobs, values)
 
     def _run_each(
         self, jobs: Sequence[JobReturn], job_overrides: Sequence[Sequence[str]], first: int

@@ -1,21 +1,19 @@
 """Layer ids of a model, and the kinds of parts that stand for them.
 
-Ids are those of the published profiles: "0" embedding, "1".."L" transformer layers, then the head; a model with
-`separate_final_norm` has its final norm in between.
+The ids are those of the published profiles: "0" embedding, "1".."L" transformer layers, then the head; a model with
+`separate_final_norm` has its final norm between the layers and the head.
 """
 
 from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 
-from sailor_exp.config.schema import (
-    ModelConfig,
-)
+from sailor_exp.config.schema import ModelConfig
 from sailor_exp.errors import LayerIdsError
 
 
 class Kind(StrEnum):
-    """What a part stands for. Layers that attend differently are kinds of their own."""
+    """What a part stands for. Layers with different attention are different kinds."""
 
     embedding = "embedding"
     layer = "layer"
@@ -25,7 +23,7 @@ class Kind(StrEnum):
 
 
 def window_pattern(model: ModelConfig) -> list[int]:
-    """For each transformer layer 1 if it attends to a window, else 0: the configured pattern, repeated."""
+    """Return 1 for each transformer layer that attends to a window, else 0: the configured pattern, repeated."""
     if model.window_size is None:
         return [0] * model.num_layers
     pattern = model.window_attn_skip_freq or [1]
@@ -33,19 +31,19 @@ def window_pattern(model: ModelConfig) -> list[int]:
 
 
 def kind_of_layer(model: ModelConfig, number: int) -> Kind:
-    """Kind of transformer layer `number`, counted from 1."""
+    """Return the kind of transformer layer `number`, counted from 1."""
     return Kind.layer_window if window_pattern(model)[number - 1] else Kind.layer
 
 
 def kinds_by_layer_id(model: ModelConfig) -> dict[str, str]:
-    """Every layer id of the model, in order, with the kind of part that stands for it."""
+    """Return every layer id of the model, in order, with the kind of part that stands for it."""
     layers = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
     tail = [Kind.final_norm, Kind.head] if model.separate_final_norm else [Kind.head]
     return {str(index): kind.value for index, kind in enumerate([Kind.embedding, *layers, *tail])}
 
 
 def measured_layers(model: ModelConfig) -> list[int]:
-    """Numbers of the transformer layers to build: the first of each kind, or the first two where all are alike."""
+    """Return the numbers of the transformer layers to build: the first of each kind, or two of a single kind."""
     kinds = [kind_of_layer(model, number) for number in range(1, model.num_layers + 1)]
     if len(set(kinds)) == 1:
         return list(range(1, min(2, model.num_layers) + 1))
@@ -53,28 +51,28 @@ def measured_layers(model: ModelConfig) -> list[int]:
 
 
 def measured_kinds(model: ModelConfig) -> list[Kind]:
-    """Every kind of part that the model has, in its order."""
+    """Return every kind of part that the model has, in the order of the layer ids."""
     return list(dict.fromkeys(Kind(kind) for kind in kinds_by_layer_id(model).values()))
 
 
-def check_layer_ids(model: ModelConfig, found: Collection[int], path: Path, place: str) -> None:
-    """Hold the layer ids that a file has in one place against those of the model.
+def check_layer_ids(model: ModelConfig, layer_ids: Collection[int], path: Path, place: str) -> None:
+    """Compare the layer ids at one place of a file with those of the model.
 
-    Raises LayerIdsError that says what is missing or too much.
+    Raises LayerIdsError, which names the ids that are missing or beyond the last.
     """
     expected = range(len(kinds_by_layer_id(model)))
-    if set(found) == set(expected):
+    if set(layer_ids) == set(expected):
         return
-    missing = [str(layer) for layer in expected if layer not in found]
-    foreign = [str(layer) for layer in sorted(found) if layer not in expected]
-    faults = [f"{len(found)} layer ids"]
+    missing = [str(layer) for layer in expected if layer not in layer_ids]
+    foreign = [str(layer) for layer in sorted(layer_ids) if layer not in expected]
+    faults = [f"{len(layer_ids)} layer ids"]
     faults += [f"none of the id {', '.join(missing)}"] if missing else []
     faults += [f"the id {', '.join(foreign)} beyond the last"] if foreign else []
     raise LayerIdsError(path, place=place, fault=", ".join(faults), expected=len(expected), num_layers=model.num_layers)
 
 
 def padded_vocab_size(model: ModelConfig, tp: int) -> int:
-    """Vocabulary with Megatron's padding, so that every rank holds the same number of rows.
+    """Return the size of the vocabulary with Megatron's padding, which gives every rank the same number of rows.
 
     Source: Megatron-LM, `_vocab_size_with_padding`: the next multiple of
     `make_vocab_size_divisible_by` x tp.
@@ -84,7 +82,7 @@ def padded_vocab_size(model: ModelConfig, tp: int) -> int:
 
 
 def uneven_split(model: ModelConfig, tp: int) -> str | None:
-    """Why tp does not divide the architecture, or None."""
+    """Return why tp does not divide the architecture, or None where it does."""
     parts = {
         "num_attention_heads": model.num_attention_heads,
         "num_query_groups": model.num_query_groups,

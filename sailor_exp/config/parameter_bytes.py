@@ -1,7 +1,7 @@
-"""Bytes that training holds for each parameter: of the measured engine, and of what planners count.
+"""Bytes of training for each parameter: what the measured engine holds, and what planners count.
 
-One table. The measured engine is DeepSpeed with PyTorch's optimizers: its SGD has no momentum, and in fp32 it drops the
-gradients after each step. bf16 halves the parameter, and adds an fp32 master copy; gradients are fp32.
+The measured engine is DeepSpeed with PyTorch's optimizers: its SGD has no momentum, and in fp32 it drops the gradients
+after each step. bf16 halves the parameter, and adds an fp32 master copy; gradients are fp32.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _STATES = {Optimizer.adam: 8, Optimizer.sgd: 0}
 _MOMENTUM_OF_PLANNERS = {Optimizer.adam: 0, Optimizer.sgd: 4}
 _COMMUNICATION = 4
 GRADIENT_BYTES = 4
-"""Of the gradient of a parameter, in either precision."""
+"""Bytes of the gradient of a parameter, in either precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StateBytes:
-    """Bytes for each parameter beside the parameter. `optimizer` includes the fp32 master copy of bf16.
+    """Bytes for each parameter, without the parameter itself. `optimizer` includes the fp32 master copy of bf16.
 
     `lasting_gradient`: bytes of the gradient that stay between steps.
     """
@@ -30,7 +30,7 @@ class StateBytes:
 
 
 def state_bytes(precision: Precision, optimizer: Optimizer) -> StateBytes:
-    """Return what the measured engine holds for each parameter."""
+    """Return the bytes that the measured engine holds for each parameter."""
     return StateBytes(
         gradient=GRADIENT_BYTES,
         lasting_gradient=0 if precision is Precision.fp32 else GRADIENT_BYTES,
@@ -39,17 +39,17 @@ def state_bytes(precision: Precision, optimizer: Optimizer) -> StateBytes:
 
 
 def lasting_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
-    """Return what a parameter of the measured engine holds between steps: 12 for fp32 Adam, 4 for fp32 SGD."""
+    """Return the bytes that the engine keeps for a parameter between steps: 12 for fp32 Adam, 4 for fp32 SGD."""
     states = state_bytes(precision, optimizer)
     return _PARAMETER[precision] + states.optimizer + states.lasting_gradient
 
 
 def planned_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
-    """Return what the planners count for a parameter: 20 for fp32 Adam, 16 for fp32 SGD, 22 and 18 for bf16.
+    """Return the bytes that planners count for a parameter: 20 for fp32 Adam, 16 for fp32 SGD, 22 and 18 for bf16.
 
-    The parameter, its gradient, the optimizer's states, where planners give SGD a momentum, and the buffer in which
-    the gradient is communicated. Source of the fp32 sums: the exporters of eth-easl/sailor at cf2c8e3. Without the
-    buffer they are Megatron-LM's own 16 and 18 bytes (its documentation of the distributed optimizer).
+    They count the parameter, its gradient, the optimizer's states (planners give SGD a momentum) and the buffer that
+    communicates the gradient. Source of the fp32 sums: the exporters of eth-easl/sailor at cf2c8e3. Without the buffer
+    they are Megatron-LM's own 16 and 18 bytes (its documentation of the distributed optimizer).
     """
     states = state_bytes(precision, optimizer)
     momentum = _MOMENTUM_OF_PLANNERS[optimizer]

@@ -1,7 +1,7 @@
-"""What a user configures: the schemas that Hydra composes into, and the typed cell that the rest works on.
+"""What a user configures: the schemas that Hydra composes into, and the typed cell that all other code uses.
 
 `register()` puts the schemas into Hydra's ConfigStore; `cell_from` converts a composed configuration once,
-at the entry point. `sailor_exp.judgement` says what is wrong with it.
+at the entry point. `sailor_exp/profiles/faults.py` returns the faults of a cell.
 """
 
 import math
@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 CELL_KEYS = ("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes")
-"""What cells of one profile and one model may differ in; each profile has a use for some of them."""
+"""Keys in which cells of one profile and one model may differ; each profile uses some of them."""
 
 
 class Precision(StrEnum):
@@ -67,14 +67,14 @@ class Device(StrEnum):
 
 
 class Backend(StrEnum):
-    """How ranks talk."""
+    """Library with which ranks communicate."""
 
     nccl = "nccl"
     gloo = "gloo"
 
 
 class Action(StrEnum):
-    """What to do with the grid: measure it, show how far it is, or take back what is queued and running."""
+    """What to do with the grid: measure it, show its progress, or cancel its queued and running jobs."""
 
     launch = "launch"
     status = "status"
@@ -83,7 +83,7 @@ class Action(StrEnum):
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """An architecture, in Megatron's own names. `name` is what planners key on."""
+    """An architecture, under Megatron's own names. `name` is the model's key in planners' files."""
 
     name: str = MISSING
     num_layers: int = MISSING
@@ -127,9 +127,9 @@ class VmConfig:
 
 @dataclass(kw_only=True)
 class ProfileConfig:
-    """What a cell measures. `subject` names the directory of its records, `ranks` the processes in one machine.
+    """What a cell measures. `subject` names the directory of its records; `ranks`: processes in one machine.
 
-    The other keys belong to one profile each, and are None elsewhere: network sends messages of `least_bytes` to
+    Each other key belongs to one profile, and is None in all others: network sends messages of `least_bytes` to
     `most_bytes`.
     """
 
@@ -142,7 +142,7 @@ class ProfileConfig:
 
 @dataclass(kw_only=True)
 class SamplingConfig:
-    """When a cell has been sampled enough. Steps count from the first one after the warm-up."""
+    """When a cell has enough samples. Steps are counted from the first one after the warm-up."""
 
     warmup: int = 3
     min_steps: int = 16
@@ -156,7 +156,7 @@ class SamplingConfig:
 class LaunchConfig:
     """One cell of the grid, and how to measure it: the schema of conf/launch.yaml.
 
-    `ranks` processes in each of `nodes` machines measure it.
+    `ranks` processes on each of `nodes` machines measure the cell.
     """
 
     pp: int = 1
@@ -181,12 +181,15 @@ class LaunchConfig:
 
 
 Cell = LaunchConfig
-"""A composed, typed configuration of one (tp, mbs)."""
+"""The composed, typed configuration of one cell of the grid."""
 
 
 @dataclass(kw_only=True)
 class ExporterConfig:
-    """A planner, or a table for people. The files are what it reads besides the gathered database."""
+    """An exporter: its planner, or the kind of table for people. `max_nodes`: largest group in its files.
+
+    A planner's exporter reads the named files besides the gathered database; `network` merges into two of them.
+    """
 
     name: str = MISSING
     extra_file: str | None = None
@@ -215,7 +218,7 @@ class GatherConfig:
 
 
 def register() -> None:
-    """Give Hydra the schemas that conf/launch.yaml and conf/gather.yaml start from, and `${product:a,b}`."""
+    """Register with Hydra the schemas of conf/launch.yaml and conf/gather.yaml, and `${product:a,b}`."""
     OmegaConf.register_new_resolver("product", lambda *factors: math.prod(factors), replace=True)
     ConfigStore.instance().store(name="launch_schema", node=LaunchConfig)
     ConfigStore.instance().store(name="gather_schema", node=GatherConfig)
@@ -224,7 +227,7 @@ def register() -> None:
 def cell_from(config: DictConfig) -> Cell:
     """Convert a configuration composed from conf/launch.yaml, without Hydra's own part of it.
 
-    Raises omegaconf.errors.OmegaConfBaseException for a value that is missing.
+    Raises omegaconf.errors.OmegaConfBaseException for a missing value, TypeError for another schema.
     """
     cell = OmegaConf.to_object(config)
     if not isinstance(cell, LaunchConfig):
@@ -235,7 +238,7 @@ def cell_from(config: DictConfig) -> Cell:
 def gather_from(config: DictConfig) -> GatherConfig:
     """Convert a configuration composed from conf/gather.yaml, without Hydra's own part of it.
 
-    Raises omegaconf.errors.OmegaConfBaseException for a value that is missing.
+    Raises omegaconf.errors.OmegaConfBaseException for a missing value, TypeError for another schema.
     """
     gather = OmegaConf.to_object(config)
     if not isinstance(gather, GatherConfig):
@@ -244,7 +247,7 @@ def gather_from(config: DictConfig) -> GatherConfig:
 
 
 def sampling_target(cell: Cell) -> float:
-    """Relative half-width of the interval at which a cell has converged."""
+    """Return the relative half-width of the interval at which a cell has converged."""
     if cell.sampling.target is not None:
         return cell.sampling.target
     return 0.02 if cell.gpu.device is Device.cuda else 0.03

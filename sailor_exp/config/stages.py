@@ -1,6 +1,6 @@
-"""Which layers stand on which stage of a pipeline.
+"""The layers of each stage of a pipeline.
 
-A pure function of the model and the number of stages: the ranks build by it, and what is predicted of them goes by it.
+They depend only on the model and the number of stages. The ranks build these stages, and predictions use them.
 """
 
 from sailor_exp.config.architecture import kinds_by_layer_id
@@ -8,11 +8,11 @@ from sailor_exp.config.schema import ModelConfig
 
 
 def stage_layer_ids(model: ModelConfig, pp: int) -> list[list[int]]:
-    """Layer ids of each stage, first stage first: shape (pp,), every id once and in order.
+    """Return the layer ids of each stage, first stage first: shape (pp,), every id once and in order.
 
-    The transformer layers are shared out evenly; where pp does not divide them, the last stages have one more. The
-    embedding stands on the first stage, (final norm and) head on the last. With fewer layers than pp - 1 a stage would
-    be empty: `too_few_layers` says so beforehand.
+    The transformer layers are distributed evenly; where pp does not divide them, the last stages have one more. The
+    embedding is on the first stage, (final norm and) head on the last. Raises ValueError for fewer layers than pp - 1,
+    which leave a stage empty: `too_few_layers` checks this beforehand.
     """
     if too_few_layers(model, pp):
         raise ValueError(f"{model.num_layers} layers leave one of {pp} stages empty")
@@ -40,9 +40,9 @@ def beyond_one_machine(pp: int, tp: int, gpus: int) -> str | None:
 
 
 def profiled_num_layers(pp: int) -> tuple[int, int]:
-    """Two numbers of transformer layers, of models that differ by one layer on the first stage and leave none empty.
+    """Return two numbers of transformer layers: the models differ by one layer on the first stage, no stage is empty.
 
-    One stage has a layer and two; more stages have the embedding alone on the first and a layer on every other, then a
-    layer on each. The larger is what Galvatron itself runs: as many layers as stages.
+    One stage: one layer, then two. More stages: the embedding alone on the first stage and a layer on every other, then
+    a layer on every stage. Galvatron itself runs the larger model: as many layers as stages.
     """
     return (1, 2) if pp == 1 else (pp - 1, pp)

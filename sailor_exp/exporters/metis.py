@@ -10,10 +10,9 @@ from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import PhaseTimes
+from sailor_exp.units import MIB
 
 _MS = 1e3
-
-_MIB = 2**20
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:
@@ -42,7 +41,7 @@ def _cell(inputs: Inputs, tp: int, mbs: int) -> dict[str, Any]:
         "execution_time": _execution_time(phases),
         "execution_memory": {
             "layer_memory_total_mb": [
-                (counts["params_floats"] * inputs.bytes_per_parameter + counts["act_mem_bytes"] * mbs) / _MIB
+                (counts["params_floats"] * inputs.bytes_per_parameter + counts["act_mem_bytes"] * mbs) / MIB
                 for counts in memory
             ]
         },

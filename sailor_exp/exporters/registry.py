@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import import_module, util
+from importlib.machinery import ModuleSpec
 
 from sailor_exp.exporters.exporter import Exporter
 
@@ -11,7 +12,7 @@ _PACKAGE = "sailor_exp.exporters"
 @cache
 def exporter_named(name: str) -> Exporter:
     """Return an exporter by its name. Raises KeyError for one that does not exist."""
-    spec = util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None
+    spec = _spec(name)
     if spec is None:
         raise KeyError(name)
     module = import_module(f"{spec.name}.exporter" if spec.submodule_search_locations else spec.name)
@@ -26,5 +27,10 @@ def name_faults(name: str) -> list[str]:
     try:
         exporter_named(name)
     except KeyError:
-        return [f"exporter.name={name} is no exporter: sailor_exp/exporters/ has neither {name}.py nor {name}/"]
+        absent = f"does not exist: sailor_exp/exporters/ has no {name}.py or {name}/"
+        return [f"exporter.name={name} {'has no EXPORTER' if _spec(name) else absent}"]
     return []
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    return util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None

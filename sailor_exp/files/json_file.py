@@ -1,6 +1,6 @@
-"""Reads JSON that others may have written, and says what is wrong with it.
+"""Reads JSON files that other tools may have written, and reports their faults.
 
-Pydantic checks the shape. Every fault is a DamagedFileError that names the file, the place, and what stands there.
+Pydantic checks the shape. Every fault is a DamagedFileError that names the file, the place, and the content there.
 """
 
 import json
@@ -19,9 +19,9 @@ _LONGEST = 60
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the object that a file holds, every number in it finite.
+    """Return the object that a file holds; every number in it is finite.
 
-    Raises FileNotFoundError where there is no file, DamagedFileError for one that is empty, truncated, not JSON, no
+    Raises FileNotFoundError where there is no file, DamagedFileError for a file that is empty, truncated, not JSON, no
     object, or has a number that is not finite.
     """
     try:
@@ -44,7 +44,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_object_if_there(path: Path) -> dict[str, Any]:
-    """Return the object that a file holds, an empty one where there is no file. Raises DamagedFileError as above."""
+    """Return the object that a file holds, or an empty one where there is no file. Raises DamagedFileError."""
     try:
         return read_object(path)
     except FileNotFoundError:
@@ -53,17 +53,17 @@ def read_object_if_there(path: Path) -> dict[str, Any]:
 
 def objects_in(path: Path, content: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Return the object under `keys`; empty where a key is absent. Raises DamagedFileError for anything else."""
-    here: Any = content
+    node: Any = content
     for depth, key in enumerate(keys):
-        here = here.get(key, {})
-        if not isinstance(here, dict):
+        node = node.get(key, {})
+        if not isinstance(node, dict):
             place = ".".join(keys[: depth + 1])
-            raise DamagedFileError(path, f"{place} is {_kind(here)}, where an object is expected")
-    return dict(here)
+            raise DamagedFileError(path, f"{place} is {_kind(node)}, where an object is expected")
+    return dict(node)
 
 
 def bytes_of(content: object) -> bytes:
-    """Return JSON as it is written: indented by one, since people read these files. Raises ValueError for NaN."""
+    """Return the content as JSON, indented by one, since people read these files. Raises ValueError for NaN."""
     return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
@@ -71,18 +71,18 @@ T = TypeVar("T")
 
 
 def checked(path: Path, content: object, shape: TypeAdapter[T], *place: str) -> T:
-    """Return what stands at a place of a file in the types of its shape.
+    """Return the content at one place of a file, in the types of its shape.
 
     place: keys that lead to the content, for the message. Raises DamagedFileError for the first fault.
     """
     try:
         return shape.validate_python(content)
     except ValidationError as error:
-        raise DamagedFileError(path, _told(error.errors()[0], place)) from error
+        raise DamagedFileError(path, _fault_text(error.errors()[0], place)) from error
 
 
 def in_order(content: dict[int, T]) -> dict[int, T]:
-    """Return an object by rising keys."""
+    """Return the object with its keys in rising order."""
     return dict(sorted(content.items()))
 
 
@@ -99,7 +99,7 @@ def _number(value: object) -> float:
 
 
 def not_negative(value: object) -> float:
-    """Return a number that is at least 0. Raises PydanticCustomError: for a validator."""
+    """Return the value if it is a number of at least 0. A validator: raises PydanticCustomError for other values."""
     number = _number(value)
     if number < 0:
         raise PydanticCustomError(_FAULT, "is {number}, below 0", {"number": str(number)})
@@ -114,14 +114,14 @@ def _count(value: object) -> int:
 
 
 WholeKey = Annotated[int, BeforeValidator(_whole_number)]
-"""A key that writes a whole number."""
+"""A key whose text is a whole number."""
 Number = Annotated[float, PlainValidator(_number)]
 NotNegative = Annotated[float, PlainValidator(not_negative)]
 Count = Annotated[int, PlainValidator(_count)]
 """Bytes or elements."""
 
 
-def _told(fault: ErrorDetails, place: tuple[str, ...]) -> str:
+def _fault_text(fault: ErrorDetails, place: tuple[str, ...]) -> str:
     steps = [*place, *(str(step) for step in fault["loc"])]
     of_a_key = steps[-1:] == ["[key]"]
     where = ".".join(steps[:-2] if of_a_key else steps) or "the file"

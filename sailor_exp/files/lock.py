@@ -1,10 +1,10 @@
-"""One writer at a time, over files that are replaced whole.
+"""Lets one writer at a time replace files.
 
-flock(2) belongs to the open file, so the kernel gives it back when its holder dies: no lock outlives a process that
-was killed. The lock file itself stays, empty: removing it would let two writers lock two files of one name.
+flock(2) belongs to the open file, so the kernel releases it when its holder dies: no lock outlives a process that was
+killed. The lock file itself stays, empty: if it were removed, two writers could lock two files of one name.
 
-On NFS, Linux turns flock into a byte-range lock that the server keeps (since 2.6.12), so it holds between machines;
-not where the file system is mounted with `local_lock=flock` or `nolock`. A file system without flock is refused.
+On NFS, Linux turns flock into a byte-range lock that the server keeps (since 2.6.12), so it holds between machines,
+except on a file system that is mounted with `local_lock=flock` or `nolock`. A file system without flock is refused.
 """
 
 import fcntl
@@ -21,10 +21,10 @@ _LOOK_EVERY_S = 0.02
 
 @contextmanager
 def locked(path: Path, timeout_s: float = 60.0) -> Iterator[None]:
-    """Hold the lock of the file at `path`, which is made where it is not there.
+    """Hold the lock of the file at `path`, which is created if it is missing.
 
-    Raises LockError where another holds it for `timeout_s` seconds or the file system has no such locks, and
-    StorageError where the file cannot be made.
+    Raises LockError where another process holds it for `timeout_s` seconds or the file system has no such locks, and
+    StorageError where the file cannot be created.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: beside their place, flushed, then renamed over it."""
+"""Writes files whole or not at all: to a temporary file in the same directory, flushed, then renamed to its place."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ _STALE_S = 3600.0
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace the file at `path`; a kill or a full disk in the middle leaves what was there before.
+    """Replace the file at `path`; a kill or a full disk during the write leaves the former file.
 
     Raises StorageError.
     """
@@ -38,7 +38,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it, unless they are there. Raises StorageError."""
+    """Make a directory and its parents, unless they exist. Raises StorageError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -46,9 +46,9 @@ def make_directory(path: Path) -> None:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove what writers that were killed an hour ago or longer left behind."""
+    """Remove the temporary files of writers that were killed an hour ago or earlier."""
     for path in directory.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError):  # its writer is alive, and has just renamed it
+        with contextlib.suppress(FileNotFoundError):  # its writer is alive and has just renamed it
             if time.time() - path.stat().st_mtime > _STALE_S:
                 path.unlink()
 

@@ -13,7 +13,7 @@ class RankAgreement:
         self._device = device
 
     def maximum(self, values: Sequence[float]) -> list[float]:
-        """Shape (k,) to (k,); returns when every rank has come."""
+        """Return the maxima, shape (k,) to (k,), when every rank has called this."""
         tensor = torch.tensor(values, dtype=torch.float64, device=self._device)
         torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
         return [float(value) for value in tensor.tolist()]

@@ -1,4 +1,4 @@
-"""A fixed piece of work that tells how fast the machine is at this moment."""
+"""A fixed piece of work, whose time shows how fast the machine is at this moment."""
 
 import torch
 
@@ -8,7 +8,7 @@ _CALIBRATION_SIZE = {Device.cpu: 256, Device.cuda: 2048}
 
 
 class Calibration:
-    """A fixed matrix product: how fast the machine is just now."""
+    """A fixed matrix product."""
 
     def __init__(self, kind: Device, device: torch.device) -> None:
         size = _CALIBRATION_SIZE[kind]
@@ -21,5 +21,5 @@ class Calibration:
         return sum(tensor.nbytes for tensor in (self._left, self._right, self._product))
 
     def run(self) -> None:
-        """Do the work once; the caller marks the time."""
+        """Run the product once; the caller marks the time."""
         torch.mm(self._left, self._right, out=self._product)

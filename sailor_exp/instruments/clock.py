@@ -1,4 +1,4 @@
-"""When something happened on the device: monotonic time on a CPU, events in the stream on CUDA."""
+"""Clocks of a device: monotonic time on a CPU, events in the stream on CUDA."""
 
 import time
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ class Interval:
 
 
 class Clock(Protocol):
-    """Marks moments without waiting for the device; tells the seconds between them afterwards."""
+    """Marks moments without waiting for the device, and gives the seconds between them afterwards."""
 
     def now(self) -> Any:
-        """Mark the moment when all work given to the device so far is done."""
+        """Return a mark of the moment when all work that the device has got so far is done."""
 
     def wait(self) -> None:
-        """Return when that moment has come."""
+        """Wait until all marked moments have passed."""
 
     def seconds(self, interval: Interval) -> Seconds:
-        """Length of an interval whose marks have passed: call `wait` before."""
+        """Return the length of an interval. Both marks must have passed: call `wait` first."""
 
 
 class CpuClock:
@@ -45,9 +45,9 @@ class CpuClock:
 
 
 class CudaClock:
-    """CUDA events in the current stream, with their resolution of half a microsecond.
+    """CUDA events in the current stream, with a resolution of half a microsecond.
 
-    The stream is never waited for inside a step, so that launches run ahead of the device as in training.
+    Nothing waits for the stream inside a step, so that launches run ahead of the device as in training.
     """
 
     def now(self) -> torch.cuda.Event:

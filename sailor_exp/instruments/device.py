@@ -1,4 +1,4 @@
-"""The device of a rank: which one, whether it is the kind that was asked for, and what its driver says of it."""
+"""The device of a rank: which one it is, whether it is of the configured kind, and the facts that its driver gives."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ _CLOCKS = {"sm": "clocks.sm", "memory": "clocks.mem", "sm_max": "clocks.max.sm"}
 
 
 def rank_device(cell: Cell, rank: int) -> torch.device:
-    """Return the device of a rank; on CUDA the rank's own among those that are visible.
+    """Return the device of a rank; on CUDA the visible one of the rank's number, limited to gpu.memory_gb.
 
-    Raises TooFewDevicesError where there are fewer than ranks.
+    Raises TooFewDevicesError if fewer devices than ranks are visible.
     """
     if cell.gpu.device is Device.cpu:
         return torch.device("cpu")
@@ -30,22 +30,22 @@ def rank_device(cell: Cell, rank: int) -> torch.device:
 
 
 def check_device(cell: Cell, device: torch.device) -> None:
-    """Refuse a device of another kind than the one that the results are filed under.
+    """Refuse a device of another kind than the configured GPU, whose name the results get.
 
     Raises DeviceMismatchError.
     """
-    pattern, found = cell.gpu.device_name, device_name(device)
-    if pattern is not None and not re.search(pattern, found):
-        raise DeviceMismatchError(asked=cell.gpu.name, pattern=pattern, found=found)
+    pattern, name = cell.gpu.device_name, device_name(device)
+    if pattern is not None and not re.search(pattern, name):
+        raise DeviceMismatchError(asked=cell.gpu.name, pattern=pattern, found=name)
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device's name as its driver gives it."""
+    """Return the name of the device, on CUDA as its driver gives it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model()
 
 
 def facts(device: torch.device) -> DeviceFacts:
-    """Everything about the device that a reader of the numbers may ask for."""
+    """Return the facts about the device that a reader of the numbers may need."""
     if device.type != "cuda":
         return DeviceFacts(name=cpu_model(), uuid=None, driver=None, memory_bytes=None, clock_mhz={})
     properties = torch.cuda.get_device_properties(device)
@@ -63,7 +63,7 @@ def facts(device: torch.device) -> DeviceFacts:
 
 
 def _limit_cuda_memory(cell: Cell, device: torch.device) -> None:
-    """Hold the allocator to gpu.memory_gb where that is less than the device has."""
+    """Limit the allocator to gpu.memory_gb if the device has more."""
     total = torch.cuda.get_device_properties(device).total_memory
     fraction = cell.gpu.memory_gb * GIB / total
     if fraction < 1.0:
@@ -87,10 +87,10 @@ def _nvidia_smi(uuid: str, fields: list[str]) -> list[str | None]:
         "--format=csv,noheader,nounits",
     ]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return [None] * len(fields)
-    values = [value.strip() for value in done.stdout.strip().split(",")]
+    values = [value.strip() for value in answer.stdout.strip().split(",")]
     return list(values) if len(values) == len(fields) else [None] * len(fields)
 
 

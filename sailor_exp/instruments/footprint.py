@@ -1,17 +1,16 @@
-"""Counts the storages behind tensors, and what autograd keeps for a backward."""
+"""Counts the storages behind tensors, and those that autograd keeps for a backward."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 
 
 @dataclass
 class Footprint:
-    """Storages, each counted once: how many elements and bytes."""
+    """Elements and bytes of storages. Each storage counts once."""
 
     floats: int = 0
     bytes: int = 0
@@ -37,21 +36,28 @@ def footprint(tensors: Iterable[Tensor]) -> Footprint:
 
 @contextmanager
 def kept_for_backward(modules: Iterable[nn.Module]) -> Iterator[Footprint]:
-    """Count what autograd keeps inside the block, without what lasts: parameters and buffers of the modules."""
-    kept, lasting = Footprint(), _lasting_storages(modules)
-
-    def pack(tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in lasting:
-            kept.add(tensor)
-        return tensor.detach()
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, _unpack):
+    """Count what autograd keeps inside the block, except parameters and buffers of the modules, which last."""
+    kept = Footprint()
+    with each_kept(modules, kept.add):
         yield kept
 
 
-def _lasting_storages(modules: Iterable[nn.Module]) -> set[int]:
-    lasting = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
-    return {tensor.untyped_storage().data_ptr() for tensor in lasting}
+@contextmanager
+def each_kept(modules: Iterable[nn.Module], note: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `note` with each tensor that autograd keeps inside the block, except parameters and buffers of modules."""
+    lasting = {
+        tensor.untyped_storage().data_ptr()
+        for module in modules
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in lasting:
+            note(tensor)
+        return tensor.detach()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, _unpack):
+        yield
 
 
 def _unpack(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The memory that a rank on a CPU may use: a bound on its private data, so that it runs out for real."""
+"""The limit of the memory of a rank on a CPU: a bound on its private data, so that allocations really fail."""
 
 import resource
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def limit_data(budget_bytes: int) -> None:
-    """Let this process allocate so many bytes beyond what it holds now; then allocations fail.
+    """Let this process allocate `budget_bytes` beyond what it holds now; further allocations fail.
 
     Only the soft limit is set, so that `without_limit` can lift it.
     """
@@ -17,13 +17,13 @@ def limit_data(budget_bytes: int) -> None:
 
 
 def limited() -> bool:
-    """Whether this process may allocate only so much."""
+    """Whether this process has such a limit."""
     return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
 
 
 @contextmanager
 def without_limit() -> Iterator[None]:
-    """Lift the limit for an instrument that allocates; what it does not give back is added to the budget."""
+    """Lift the limit for an instrument that allocates; memory that it does not release is added to the budget."""
     limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
     if not limited():
         yield
@@ -37,7 +37,7 @@ def without_limit() -> Iterator[None]:
 
 
 def held_bytes() -> int:
-    """Private memory of this process that RLIMIT_DATA counts: VmData of proc_pid_status(5)."""
+    """Return the private memory of this process that RLIMIT_DATA counts: VmData of proc_pid_status(5)."""
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

@@ -1,7 +1,7 @@
 """The address and interface by which this machine reaches another.
 
-gloo listens at the address that the machine's name resolves to unless GLOO_SOCKET_IFNAME names an interface. The names
-of a cluster's nodes need not resolve.
+gloo listens at the address of the machine's name, unless GLOO_SOCKET_IFNAME names an interface. The names of cluster
+nodes need not resolve.
 """
 
 import fcntl
@@ -10,18 +10,18 @@ import struct
 from urllib.parse import urlsplit
 
 _SIOCGIFADDR = 0x8915
-"""netdevice(7): the IPv4 address of an interface."""
+"""netdevice(7): the request for the IPv4 address of an interface."""
 
 
 def address_towards(address: str) -> str:
-    """Return the own IPv4 address from which the kernel's routes reach another one. Nothing is sent."""
+    """Return this machine's IPv4 address on the kernel's route to another address. Sends nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 9))
         return str(probe.getsockname()[0])
 
 
 def interface_of(address: str) -> str | None:
-    """Return the interface that has an IPv4 address, None where none has it."""
+    """Return the interface that has an IPv4 address, None if none has it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             try:
@@ -34,5 +34,5 @@ def interface_of(address: str) -> str | None:
 
 
 def host_of(init_method: str) -> str:
-    """Return the machine that an init_method of torch.distributed names: the loopback for a file."""
+    """Return the host that an init_method of torch.distributed names; for a file the loopback address."""
     return urlsplit(init_method).hostname or "127.0.0.1"

@@ -1,8 +1,7 @@
-"""What a step keeps, and what it reaches at most, part by part.
+"""The highest memory of a step, phase by phase.
 
-Activations: saved-tensor hooks see every tensor that autograd keeps for a backward; storages are counted once, and
-what lasts between steps, parameters and masks, not at all. Peaks: CUDA's allocator keeps them; on a CPU every
-allocation and release that PyTorch's allocator reports to the profiler is added up. Neither comes from a formula.
+CUDA's allocator keeps the peaks. On a CPU every allocation and release that PyTorch's allocator reports to the profiler
+is added up. Neither comes from a formula.
 """
 
 import gc
@@ -20,17 +19,17 @@ from sailor_exp.config.schema import Device
 
 _MARK = "sailor_exp phase: "
 
-_LETTING_GO_S = 0.005
+_RELEASE_DELAY_S = 0.005
 
 _COLLECTIONS = 3
-"""An engine goes with the first one, and what it held in C++ with the second."""
+"""The first collection frees an engine, the second one what the engine held in C++."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseBytes:
-    """What is allocated as a phase goes by, what lasts between steps included.
+    """Bytes that are allocated at the beginning of a phase, at its highest moment and at its end.
 
-    Of a phase that comes back the beginning is that of the first time, the end that of the last.
+    What lasts between steps is included. If a phase comes back, `began` is of its first time, `ended` of its last.
     """
 
     began: int
@@ -46,26 +45,26 @@ class PeakMeter(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def entering(self, phase: str) -> None:
-        """Begin a phase; the one before it ends."""
+        """Begin a phase, which ends the one before."""
 
     def peaks(self) -> dict[str, int]:
-        """Highest bytes above the start of each phase."""
+        """Return the highest bytes of each phase above its start."""
 
     def phases(self) -> dict[str, PhaseBytes]:
-        """Bytes as each phase began and ended, and the highest in between."""
+        """Return the bytes at the beginning and end of each phase, and the highest in between."""
 
     def peak(self) -> int:
-        """Highest bytes of the whole step, what lasts between steps included."""
+        """Return the highest bytes of the whole step, including what lasts between steps."""
 
 
 class _Phases:
-    """Phases in the order in which they came first, from the bytes at each border and the highest in between."""
+    """Bytes of each phase, in the order in which the phases first came."""
 
     def __init__(self) -> None:
         self.bytes: dict[str, PhaseBytes] = {}
 
     def add(self, phase: str, *, began: int, highest: int, ended: int) -> None:
-        """Add one phase, or what it did when it came back."""
+        """Add a phase, or join it with its former time."""
         former = self.bytes.get(phase)
         if former is not None:
             began, highest = former.began, max(former.highest, highest)
@@ -76,9 +75,9 @@ class _Phases:
 
 
 class CudaPeakMeter:
-    """CUDA's caching allocator keeps the highest figure itself, of calls that allocate, not of kernels that run.
+    """Reads the peaks of CUDA's caching allocator: of calls that allocate, not of kernels that run.
 
-    apart_bytes: what is allocated and belongs to no cell.
+    apart_bytes: allocated bytes that do not belong to what is measured; they are subtracted.
     """
 
     def __init__(self, device: torch.device, *, apart_bytes: int = 0) -> None:
@@ -120,27 +119,27 @@ class CudaPeakMeter:
 class CpuPeakMeter:
     """Adds up what the CPU allocator reports to PyTorch's profiler.
 
-    Blocks from before the step are not followed: pass what lasts between steps as `lasting_bytes`. Nor is what other
-    threads release: after a collective the step waits until gloo's have let go of its tensors, and releases them
-    itself.
+    The profiler does not follow blocks from before the step: `lasting_bytes` is what lasts between steps. It does not
+    see what other threads release: after a collective the step waits until gloo's threads have dropped its tensors, and
+    releases them itself.
     Source: c10/core/CPUAllocator.cpp, ProfiledCPUMemoryReporter; c10/core/Allocator.cpp, memoryProfilingEnabled.
     """
 
     def __init__(self, lasting_bytes: int) -> None:
         self._lasting_bytes = lasting_bytes
         self._profile = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
-        self._patience = ExitStack()
+        self._waiting = ExitStack()
         self._phases = _Phases()
         self._highest = lasting_bytes
 
     def __enter__(self) -> Self:
-        self._patience.enter_context(_patient_collectives())
+        self._waiting.enter_context(_waiting_collectives())
         self._profile.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
         self._profile.__exit__(*error)  # type: ignore[no-untyped-call]
-        self._patience.close()
+        self._waiting.close()
         if error[0] is None:
             self._add_up()
 
@@ -176,15 +175,15 @@ class CpuPeakMeter:
 
 
 @contextmanager
-def _patient_collectives() -> Iterator[None]:
-    """Wait after each collective for the thread that ran it, which drops its tensors a moment after it is done."""
+def _waiting_collectives() -> Iterator[None]:
+    """Let each collective wait until the thread that ran it has dropped its tensors, a moment after its end."""
     work: Any = torch.distributed.Work
     wait = work.wait
 
     def wait_longer(*arguments: Any) -> Any:
-        done = wait(*arguments)
-        time.sleep(_LETTING_GO_S)
-        return done
+        result = wait(*arguments)
+        time.sleep(_RELEASE_DELAY_S)
+        return result
 
     work.wait = wait_longer
     try:
@@ -194,14 +193,14 @@ def _patient_collectives() -> Iterator[None]:
 
 
 def peak_meter(device: torch.device, lasting_bytes: int, *, apart_bytes: int = 0) -> PeakMeter:
-    """Return the meter of a device, for a step between which `lasting_bytes` stay allocated."""
+    """Return the meter of a device for one step; `lasting_bytes` stay allocated between steps."""
     if device.type == Device.cuda.value:
         return CudaPeakMeter(device, apart_bytes=apart_bytes)
     return CpuPeakMeter(lasting_bytes)
 
 
 def forget_the_past(device: torch.device) -> None:
-    """Give back what is no longer used, and what the allocator's cache holds: figures are of what comes now alone."""
+    """Free what nothing uses any more, and the allocator's cache, so that figures contain only what comes next."""
     for _ in range(_COLLECTIONS):
         gc.collect()
     if device.type == Device.cuda.value:
@@ -210,5 +209,5 @@ def forget_the_past(device: torch.device) -> None:
 
 
 def allocated_bytes(device: torch.device) -> int:
-    """Bytes that CUDA's caching allocator has given out; on a CPU 0, as there is no allocator to ask."""
+    """Return the bytes that CUDA's caching allocator has given out; 0 on a CPU, where it does not exist."""
     return torch.cuda.memory_allocated(device) if device.type == Device.cuda.value else 0

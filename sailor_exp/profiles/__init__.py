@@ -1,1 +1,1 @@
-"""What a cell can measure: each profile's part that runs in a rank, and the registry of all of them."""
+"""What a cell can measure: a folder for each profile, and what profiles share."""

@@ -1,4 +1,4 @@
-"""The commands that messages advise. A choice of a group is the name of what it configures, in lower case."""
+"""The commands that messages advise. The choice of a group is the name of what it configures, in lower case."""
 
 import sys
 from collections.abc import Iterable
@@ -12,18 +12,18 @@ from sailor_exp.profiles.registry import profile_named
 _LINKS = "network"
 
 _INSTALLED = "sailor-exp-"
-"""How the names of the installed commands begin."""
+"""The prefix of the installed commands."""
 
 
 def started(name: str) -> str:
-    """Return how `launch` or `gather` is started: as the command that runs now was, installed or from a checkout."""
+    """Return how to start `launch` or `gather`: like the present command, installed or from a checkout."""
     installed = Path(sys.argv[0]).name.startswith(_INSTALLED)
     return f"{_INSTALLED}{name}" if installed else f"python {name}.py"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Commands about one model and GPU. `measured_with`: overrides that are not the defaults.
+    """Commands about one model and GPU. `measured_with`: overrides that differ from the defaults.
 
     `machines_at_hand`: whether this machine can stand for several, as a CPU does.
     """
@@ -42,7 +42,7 @@ class Advice:
         return " ".join([started("launch"), "-m", self._cell, axes, *self.measured_with])
 
     def profile(self, name: str) -> str:
-        """Return the command that measures another profile, and gathers what it measured where a reader needs that."""
+        """Return the command that measures another profile; network and overlap are also gathered."""
         profile = profile_named(name)
         if profile.about_model:
             axes = profile.advised_axes(self.vm)
@@ -50,11 +50,11 @@ class Advice:
         return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self.overlap())
 
     def fit(self, scope: str) -> str:
-        """Return the command that puts a scope into the network file."""
+        """Return the command that measures a scope and puts it into the network file."""
         return self._gathered(self.link(scope))
 
     def links(self) -> list[str]:
-        """Return the commands that measure everything that is gathered by GPU."""
+        """Return the commands that measure what depends on the GPU alone: links and overlap."""
         inside = [self.link("intra"), self.overlap()] if self.vm > 1 else []
         return [self.link("inter"), *inside]
 
@@ -74,8 +74,8 @@ class Advice:
         axes = profile_named(profile).advised_axes(self.vm)
         return f"{started('launch')} -m profile={profile} {self._gpu} {axes}"
 
-    def _gathered(self, measuring: str) -> str:
-        return f"{measuring} && {started('gather')} {self._gpu} exporter=network"
+    def _gathered(self, command: str) -> str:
+        return f"{command} && {started('gather')} {self._gpu} exporter=network"
 
     def gather(self) -> str:
         """Return the command that gathers what was measured."""
@@ -91,8 +91,8 @@ class Advice:
 
 
 def advice_of(config: GatherConfig) -> Advice:
-    """Advice in the terms of a configuration."""
-    usual = GatherConfig()
+    """Return the advice for a configuration."""
+    defaults = GatherConfig()
     keys = ("precision", "optimizer", "attention")
     return Advice(
         model=config.model.name,
@@ -100,7 +100,7 @@ def advice_of(config: GatherConfig) -> Advice:
         vm=config.vm.gpus,
         machines_at_hand=config.gpu.device is Device.cpu,
         measured_with=tuple(
-            f"{key}={getattr(config, key).value}" for key in keys if getattr(config, key) != getattr(usual, key)
+            f"{key}={getattr(config, key).value}" for key in keys if getattr(config, key) != getattr(defaults, key)
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Files that one profile's records of a directory make together: what planners read beside the gathered database."""
+"""Files that planners read beside the gathered database, each from all records of a profile in a directory."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -25,21 +25,21 @@ def bring_up_to_date(
     schema: type[M],
     content: Callable[[Sequence[Record[M]]], dict[str, Any]],
 ) -> None:
-    """Write what the ok records say that belong to `of`; leave a file alone that says it already.
+    """Write the file of the ok records that belong to `of`, unless its content is right already.
 
-    A file is not made where there is nothing to say, and one that is there is emptied of what is no longer so. Warns
-    of records that would have the same file and do not belong to these.
+    A new file is not written without content; an existing file loses what no record has any more. Warns of records that
+    would have the same file and do not belong to `of`.
     Raises StorageError, LockError, RecordError.
     """
     with locked(profile_dir / _LOCK):
         records = [record for _, record in read_all(profile_dir, of.profile, schema)]
         counting = select(record for record in records if belongs(record.identity, of)).counting
-        wanted = content([record for record in counting if record.outcome is Outcome.ok])
+        figures = content([record for record in counting if record.outcome is Outcome.ok])
         path = profile_dir / name(of)
         _warn_of_strangers([record.identity for record in records if _is_stranger(record, of, name)], of, path)
-        there = path.read_bytes() if path.exists() else None
-        if there != json_file.bytes_of(wanted) and (wanted or there is not None):
-            write_whole(path, json_file.bytes_of(wanted))
+        current = path.read_bytes() if path.exists() else None
+        if current != json_file.bytes_of(figures) and (figures or current is not None):
+            write_whole(path, json_file.bytes_of(figures))
 
 
 def _is_stranger(record: Record[Any], of: Identity, name: Callable[[Identity], str]) -> bool:
@@ -48,7 +48,7 @@ def _is_stranger(record: Record[Any], of: Identity, name: Callable[[Identity], s
 
 
 def _warn_of_strangers(strangers: Sequence[Identity], of: Identity, path: Path) -> None:
-    """Warn: a file says neither precision nor shapes, and its readers take what it has."""
+    """Warn, because the file names neither precision nor shapes, and its readers take what it has."""
     if not strangers:
         return
     keys = dict.fromkeys(difference.key for stranger in strangers for difference in differences(stranger, of))

@@ -1,8 +1,9 @@
-"""What is wrong with a configuration, and what cannot be measured: told before anything is started."""
+"""Faults of a configuration, and cells that cannot be measured. They are reported before anything starts."""
 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 
 from sailor_exp.config.architecture import uneven_split
 from sailor_exp.config.schema import (
@@ -14,43 +15,44 @@ from sailor_exp.config.schema import (
     GpuConfig,
     ModelConfig,
     PositionEmbedding,
+    ProfileConfig,
 )
 from sailor_exp.profiles.registry import NAMES, profile_of
 
 
 def faults(cell: Cell) -> list[str]:
-    """Everything wrong with a cell that no measurement could mend, one sentence each."""
+    """Return the faults in the configuration of a cell, one sentence each."""
     if cell.profile.name not in NAMES:
         return [f"profile.name={cell.profile.name} is no profile. Choose from {', '.join(NAMES)}."]
-    found = [*_key_faults(cell), *_model_faults(cell.model), *_gpu_faults(cell.gpu), *_sampling_faults(cell)]
-    return [*found, *profile_of(cell).faults(cell)]
+    common = [*_key_faults(cell), *_model_faults(cell.model), *_gpu_faults(cell.gpu), *_sampling_faults(cell)]
+    return [*common, *profile_of(cell).faults(cell)]
 
 
 def gather_faults(gather: GatherConfig) -> list[str]:
-    """Everything wrong with what to gather or export, one sentence each."""
-    found = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
+    """Return the faults in the configuration of a gathering or an export, one sentence each."""
+    sentences = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
     if gather.vm.gpus < 1:
-        found.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
+        sentences.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
     if gather.check and gather.exporter.name != "sailor":
-        found.append(f"check=true holds records against training steps: exporter={gather.exporter.name} reads none")
+        sentences.append(f"check=true holds records against training steps: exporter={gather.exporter.name} reads none")
     if not (math.isfinite(gather.check_limit) and gather.check_limit > 0):
-        found.append(f"check_limit={gather.check_limit} must be a number above 0")
+        sentences.append(f"check_limit={gather.check_limit} must be a number above 0")
     if gather.exporter.max_nodes < _LEAST_NODES:
-        found.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
-    return found
+        sentences.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
+    return sentences
 
 
 def grid_faults(cells: Sequence[Cell]) -> list[str]:
-    """Faults of all cells of a grid, each once, and of the grid as a whole."""
-    found = [fault for cell in cells for fault in faults(cell)]
+    """Return the faults of all cells of a grid, each once, and of the grid as a whole."""
+    sentences = [fault for cell in cells for fault in faults(cell)]
     devices = sorted({cell.gpu.device.value for cell in cells})
     if len(devices) > 1:
-        found.append(f"a sweep measures one kind of device; this one has {' and '.join(devices)}: use two commands")
-    return list(dict.fromkeys(found))
+        sentences.append(f"a sweep measures one kind of device; this one has {' and '.join(devices)}: use two commands")
+    return list(dict.fromkeys(sentences))
 
 
 def one_machine_faults(cells: Sequence[Cell]) -> list[str]:
-    """Faults of cells that are to be measured on this machine alone; a CPU stands for several machines."""
+    """Return the faults of cells for this machine alone; a CPU can stand for several machines."""
     return [
         f"nodes={cell.nodes} with gpu={cell.gpu.name} needs {cell.nodes} machines, and this is one. "
         "Measure with hydra/launcher=slurm."
@@ -60,34 +62,34 @@ def one_machine_faults(cells: Sequence[Cell]) -> list[str]:
 
 
 def infeasibility(cell: Cell) -> str | None:
-    """Why there can be no such cell, or None. An outcome of the cell, not a fault of the user."""
+    """Return why such a cell cannot exist, or None. This is an outcome of the cell, not a fault of the user."""
     profile = profile_of(cell)
     uneven = uneven_split(cell.model, cell.tp) if profile.about_model else None
     return uneven or profile.infeasibility(cell)
 
 
 def _key_faults(cell: Cell) -> list[str]:
-    """Faults of what tells cells apart: below 1, of no use to the profile, or beyond a machine."""
+    """Return the faults of the keys that identify a cell: below 1, not used by the profile, too large for a machine."""
     counts = {**{key: getattr(cell, key) for key in CELL_KEYS}, "vm.gpus": cell.vm.gpus}
-    if found := [f"{key}={value} must be at least 1" for key, value in counts.items() if value < 1]:
-        return found
+    if too_small := [f"{key}={value} must be at least 1" for key, value in counts.items() if value < 1]:
+        return too_small
     profile = profile_of(cell)
-    found = [
+    useless = [
         f"{key}={getattr(cell, key)}: profile={profile.name} has no use for it; leave it out"
         for key in CELL_KEYS
         if key not in profile.keys and getattr(cell, key) != _default(key, cell)
     ]
     unused = {key: getattr(cell.profile, key) for key in _PROFILE_KEYS if key not in (profile.options(cell) or {})}
-    found += [
+    useless += [
         f"profile.{key}={value}: profile={profile.name} has no use for it; leave it out"
         for key, value in unused.items()
         if value is not None
     ]
-    return found or (_tp_faults(cell) if profile.about_model else _ranks_faults(cell))
+    return useless or (_tp_faults(cell) if profile.about_model else _ranks_faults(cell))
 
 
 def _foreign_ranks(cell: Cell) -> list[str]:
-    """Fault of a model on more or fewer ranks than it is split over: they would be replicas, which no record tells."""
+    """Return the fault of ranks other than tp x pp: more would be replicas, which no record names."""
     if cell.ranks == cell.tp * cell.pp:
         return []
     return [f"profile.ranks={cell.profile.ranks}: tp={cell.tp} pp={cell.pp} say how many; leave it out"]
@@ -99,8 +101,8 @@ def _default(key: str, cell: Cell) -> int:
 
 def _tp_faults(cell: Cell) -> list[str]:
     tp, gpus = cell.tp, cell.vm.gpus
-    if found := _foreign_ranks(cell):
-        return found
+    if foreign := _foreign_ranks(cell):
+        return foreign
     if tp > gpus:
         return [f"tp={tp} needs {tp} GPUs in one machine; vm={gpus} has {gpus}. Lower tp, or choose a larger vm."]
     if gpus % tp:
@@ -116,7 +118,7 @@ def _ranks_faults(cell: Cell) -> list[str]:
     return []
 
 
-_PROFILE_KEYS = ("least_bytes", "most_bytes")
+_PROFILE_KEYS = tuple(key.name for key in fields(ProfileConfig) if key.default is None)
 
 _LEAST_WARMUP = 2
 
@@ -137,77 +139,79 @@ _POSITIVE = (
 
 
 def _model_faults(model: ModelConfig) -> list[str]:
-    found = [f"model.{key}={getattr(model, key)} must be at least 1" for key in _POSITIVE if getattr(model, key) < 1]
-    if found:
-        return found
+    sentences = [
+        f"model.{key}={getattr(model, key)} must be at least 1" for key in _POSITIVE if getattr(model, key) < 1
+    ]
+    if sentences:
+        return sentences
     if "/" in model.name or not model.name:
-        found.append(f"model.name={model.name!r} must be a file name: it stands in paths")
+        sentences.append(f"model.name={model.name!r} must be a file name: it stands in paths")
     if model.hidden_size % model.num_attention_heads:
-        found.append(
+        sentences.append(
             f"model.hidden_size={model.hidden_size} is not a multiple of "
             f"model.num_attention_heads={model.num_attention_heads}"
         )
     if model.num_attention_heads % model.num_query_groups:
-        found.append(
+        sentences.append(
             f"model.num_attention_heads={model.num_attention_heads} is not a multiple of "
             f"model.num_query_groups={model.num_query_groups}"
         )
     learned = model.position_embedding_type is PositionEmbedding.learned_absolute
     if learned and model.seq_length > model.max_position_embeddings:
-        found.append(
+        sentences.append(
             f"model.seq_length={model.seq_length} is longer than the model's "
             f"{model.max_position_embeddings} learned positions. Lower it, or raise model.max_position_embeddings."
         )
-    return [*found, *_window_faults(model)]
+    return [*sentences, *_window_faults(model)]
 
 
 def _window_faults(model: ModelConfig) -> list[str]:
-    found = []
+    sentences = []
     if model.window_size is not None and model.window_size < 1:
-        found.append(f"model.window_size={model.window_size} must be at least 1, or null for none")
+        sentences.append(f"model.window_size={model.window_size} must be at least 1, or null for none")
     pattern = model.window_attn_skip_freq
     if pattern is not None and (not pattern or set(pattern) - {0, 1}):
-        found.append(f"model.window_attn_skip_freq={pattern} must be a pattern of 0 (everything) and 1 (window)")
+        sentences.append(f"model.window_attn_skip_freq={pattern} must be a pattern of 0 (everything) and 1 (window)")
     if pattern is not None and model.window_size is None:
-        found.append("model.window_attn_skip_freq is set but model.window_size is not")
-    return found
+        sentences.append("model.window_attn_skip_freq is set but model.window_size is not")
+    return sentences
 
 
 def _gpu_faults(gpu: GpuConfig) -> list[str]:
-    found = []
+    sentences = []
     if not (math.isfinite(gpu.memory_gb) and gpu.memory_gb > 0):
-        found.append(f"gpu.memory_gb={gpu.memory_gb} must be a number above 0")
+        sentences.append(f"gpu.memory_gb={gpu.memory_gb} must be a number above 0")
     if "/" in gpu.name or not gpu.name:
-        found.append(f"gpu.name={gpu.name!r} must be a file name: it stands in paths")
+        sentences.append(f"gpu.name={gpu.name!r} must be a file name: it stands in paths")
     if gpu.device is Device.cpu and gpu.backend is Backend.nccl:
-        found.append("gpu.backend=nccl needs gpu.device=cuda; with cpu use gloo")
+        sentences.append("gpu.backend=nccl needs gpu.device=cuda; with cpu use gloo")
     try:
         re.compile(gpu.device_name or "")
     except re.error as error:
-        found.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
-    return found
+        sentences.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
+    return sentences
 
 
 def _sampling_faults(cell: Cell) -> list[str]:
     sampling = cell.sampling
-    found = []
+    sentences = []
     if sampling.warmup < _LEAST_WARMUP:
-        found.append(
+        sentences.append(
             f"sampling.warmup={sampling.warmup} must be at least {_LEAST_WARMUP}: "
             "the first step creates optimizer states, the second is watched for memory"
         )
     if not 1 <= sampling.min_steps <= sampling.max_steps:
-        found.append(f"sampling.min_steps={sampling.min_steps} must lie in 1..max_steps={sampling.max_steps}")
+        sentences.append(f"sampling.min_steps={sampling.min_steps} must lie in 1..max_steps={sampling.max_steps}")
     if sampling.check_every < 1:
-        found.append(f"sampling.check_every={sampling.check_every} must be at least 1")
+        sentences.append(f"sampling.check_every={sampling.check_every} must be at least 1")
     positive = {
         "sampling.target": sampling.target,
         "sampling.budget_s": sampling.budget_s,
         "stall_s": cell.stall_s,
     }
-    found += [
+    sentences += [
         f"{key}={value} must be a number above 0"
         for key, value in positive.items()
         if value is not None and not (math.isfinite(value) and value > 0)
     ]
-    return found
+    return sentences

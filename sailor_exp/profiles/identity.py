@@ -1,4 +1,4 @@
-"""From a cell's configuration to its identity, and to the names that people see."""
+"""Derives a cell's identity, and the names that people see, from its configuration."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -39,17 +39,17 @@ FOUNDING_KEYS = frozenset(
         *("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes"),
     }
 )
-"""Keys of a cell and of its model that the first records have: they stand in every identity.
+"""Keys of a cell and of its model that the first records have. Every identity has them.
 
-Any other key was added later. At its default it is left out of the identity, so that the records from before, which do
-not have it, keep their identities. Never add a key here.
+Any other key was added later. At its default it is left out of the identity, so that earlier records, which do not have
+it, keep their identities. Never add a key here.
 """
 
 
 def identity_of(cell: Cell) -> Identity:
-    """Return everything of a cell's configuration that determines its numbers."""
+    """Return everything in a cell's configuration that determines its numbers."""
     profile, content = profile_of(cell), plain(cell)
-    usual = dict.fromkeys(CELL_KEYS, 1)
+    defaults = dict.fromkeys(CELL_KEYS, 1)
     used = {key: content[key] for key in CELL_KEYS if key in profile.keys}
     return Identity(
         method=profile.method,
@@ -57,24 +57,24 @@ def identity_of(cell: Cell) -> Identity:
         gpu={key: content["gpu"][key] for key in _GPU_KEYS},
         options=profile.options(cell),
         **_about_the_model(content, profile),
-        **{key: lasting(used, usual).get(key) for key in CELL_KEYS},
+        **{key: lasting(used, defaults).get(key) for key in CELL_KEYS},
     )
 
 
 def asked_identity(gather: GatherConfig, profile: str) -> Identity:
-    """Return what records of a profile must have in common with, to be gathered: an identity of no cell."""
-    content, asked = plain(gather), profile_named(profile)
+    """Return the identity to which records of a profile must belong to be gathered. It has no keys of a cell."""
+    content, asked_profile = plain(gather), profile_named(profile)
     return Identity(
-        method=asked.method,
-        profile=asked.name,
+        method=asked_profile.method,
+        profile=asked_profile.name,
         gpu={key: content["gpu"][key] for key in _GPU_KEYS},
-        **_about_the_model(content, asked),
+        **_about_the_model(content, asked_profile),
         **dict.fromkeys(CELL_KEYS),
     )
 
 
 def lasting(content: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without the keys that were added later and are at their default.
+    """Return a configuration without keys that were added later and have their default.
 
     usual: the defaults of keys that have one.
     """
@@ -84,12 +84,12 @@ def lasting(content: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
 
 
 def label(cell: Cell) -> str:
-    """Name a cell for people: `gpt-tiny CPU tp=1 mbs=2`."""
+    """Return the name of a cell that people see: `gpt-tiny CPU tp=1 mbs=2`."""
     return f"{subject(cell)} {cell.gpu.name} {named(cell_keys(cell))}".rstrip()
 
 
 def subject(cell: Cell) -> str:
-    """Return the name of the model, or of the profile where it does not use a model."""
+    """Return the name of the model, or of the profile if it does not use a model."""
     profile = profile_of(cell)
     return cell.model.name if profile.about_model else profile.name
 
@@ -100,7 +100,7 @@ def cell_keys(cell: Cell) -> dict[str, int]:
 
 
 def keys_of(cells: Sequence[Cell]) -> list[str]:
-    """Return the keys that tell the cells of a grid apart, in the order of CELL_KEYS."""
+    """Return the keys that distinguish the cells of a grid, in the order of CELL_KEYS."""
     used = {key for cell in cells for key in cell_keys(cell)}
     return [key for key in CELL_KEYS if key in used]
 
@@ -115,6 +115,6 @@ def _about_the_model(content: Mapping[str, Any], profile: Profile[Any, Any]) -> 
 
 
 def _defaults(schema: type[Any]) -> dict[str, Any]:
-    """Return the defaults of a schema as JSON types, of the keys that have one."""
+    """Return the defaults of a schema as JSON types."""
     fields = {field.name: field.default for field in dataclasses.fields(schema)}
     return {key: getattr(default, "value", default) for key, default in fields.items()}

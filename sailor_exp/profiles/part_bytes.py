@@ -1,4 +1,4 @@
-"""Bytes that are measured for each kind of part, and told for each layer."""
+"""Bytes that are measured for each kind of part, and reported for each layer."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ PartBytes = dict[str, dict[str, int]]
 
 
 def largest(shares: Sequence[PartBytes], name: str) -> dict[str, int]:
-    """Return by kind of part one count, of the rank that has most of it."""
+    """Return one count by kind of part, of the rank with the most."""
     return {kind: max(share[kind][name] for share in shares) for kind in shares[0]}
 
 

@@ -1,6 +1,6 @@
-"""What a profile is to everything but its ranks: one subclass in `profile.py` of each profile's folder, without torch.
+"""The interface of a profile outside its ranks: one subclass in `profile.py` of each profile's folder, without torch.
 
-Legend: S is what one rank sends of a cell, M what a record of the profile holds (`measurement.py` has both).
+Legend: S what one rank sends of a cell, M what a record of the profile holds (`measurement.py` or `part_bytes.py`).
 """
 
 from abc import ABC, abstractmethod
@@ -15,26 +15,31 @@ S = TypeVar("S")
 M = TypeVar("M")
 
 
+def group_axes(vm: int, *, least_ranks: int) -> str:
+    """Return the axes of groups inside a machine of `vm` GPUs, by powers of two."""
+    return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= least_ranks)}"
+
+
 def powers_up_to(gpus: int) -> list[int]:
-    """Return the powers of two up to the GPUs of a machine, and these: degrees that a message advises."""
+    """Return the powers of two up to the GPUs of a machine, and their number: degrees that messages advise."""
     return sorted({2**power for power in range(gpus.bit_length())} | {gpus})
 
 
 class Column(NamedTuple):
-    """A column of the table of results. Words stand to the left, numbers to the right."""
+    """A column of the table of results. Words align left, numbers right."""
 
     name: str
     side: Literal["left", "right"] = "right"
 
 
 class Profile(ABC, Generic[S, M]):
-    """From what ranks measured to the record, to the files beside it, and to what people see.
+    """Turns what ranks measured into the record, the files beside it, and what people see.
 
-    `method`: number of the method of measuring. It rises when the same identity no longer gives the same numbers, and
-    then records of this profile alone are measured again. `schema`: the type M. `keys`: those of CELL_KEYS that tell
-    its cells apart; any other must stay at its default. `about_model`: whether the model and how it is trained
-    determine the numbers. `columns`, `legend`: of the table of results. `tidy_columns`: those of the tidy
-    table that the numbers of this profile fill, and their types.
+    `method`: number of the method of measuring. It rises when the same identity no longer gives the same numbers; then
+    only records of this profile are measured again. `schema`: the type M. `keys`: the keys of CELL_KEYS that
+    distinguish its cells; any other must have its default. `about_model`: whether the model and its training determine
+    the numbers. `columns`, `legend`: of the table of results. `tidy_columns`: the columns of the tidy table that this
+    profile fills, and their types.
     """
 
     name: ClassVar[str]
@@ -47,17 +52,17 @@ class Profile(ABC, Generic[S, M]):
     legend: ClassVar[str]
 
     def faults(self, cell: Cell) -> list[str]:  # noqa: ARG002
-        """Return everything wrong with a cell of this profile that no measurement could mend, one sentence each."""
+        """Return the faults in the configuration of a cell of this profile, one sentence each."""
         return []
 
     def infeasibility(self, cell: Cell) -> str | None:  # noqa: ARG002
-        """Return why there can be no such cell, beyond what holds for every profile; None where there can."""
+        """Return why such a cell cannot exist, beyond what holds for every profile; None if it can."""
         return None
 
     def options(self, cell: Cell) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return what of the profile's own configuration determines the numbers, as JSON types.
+        """Return the part of the profile's own configuration that determines the numbers, as JSON types.
 
-        A key that is added later must be left out at its default: it would orphan the records that are there.
+        A key that is added later must be left out at its default, or existing records change their identity.
         """
         return None
 
@@ -66,16 +71,16 @@ class Profile(ABC, Generic[S, M]):
         """Return what the record holds. shares: what each rank measured, by rising rank."""
 
     def relative_half_width(self, measured: M) -> float | None:  # noqa: ARG002
-        """Return that of the interval; 0 where what was counted has no spread, None where unknown."""
+        """Return the relative half-width of the interval; 0 for counts, which have no spread; None if unknown."""
         return 0.0
 
     def before_writing(self, record: Record[M], profile_dir: Path) -> None:
-        """Bring the files that are made from this record alone in line with it."""
+        """Update the files that depend on this record alone, before the record is written."""
 
     def written(self, record: Record[M], profile_dir: Path) -> None:
-        """Bring the other files in line with the records that are there now. Called for a reused record, too.
+        """Update the other files from the records that exist now. Called for a reused record, too.
 
-        Several processes may do it at once. Raises StorageError, RecordError.
+        Several processes may call it at once. Raises StorageError, LockError, RecordError.
         """
 
     @abstractmethod
@@ -88,8 +93,8 @@ class Profile(ABC, Generic[S, M]):
 
     @abstractmethod
     def tidy(self, measured: M) -> Iterator[Mapping[str, Any]]:
-        """Return the rows of the tidy table, by `tidy_columns`; every number of the measurement stands in one."""
+        """Return the rows of the tidy table, by `tidy_columns`; every number of the measurement is in one."""
 
     def advised_axes(self, vm: int) -> str:
-        """Return the grid that a message advises: the cells without which a reader has no use for the profile."""
+        """Return the grid that messages advise: the cells that readers of the profile need at least."""
         return f"vm={vm} tp=1"

@@ -1,4 +1,4 @@
-"""What profiles of one part alone have in common in a rank."""
+"""What profiles that measure each part alone have in common in a rank."""
 
 from abc import ABC, abstractmethod
 
@@ -13,7 +13,7 @@ from sailor_exp.training.part_alone import PartAlone
 
 
 class EachPartAlone(ABC):
-    """Builds one part after another; no two of them are there at once."""
+    """Builds one part after another, never two at once."""
 
     def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:  # noqa: ARG002
         self.device = device
@@ -25,7 +25,7 @@ class EachPartAlone(ABC):
 
     @abstractmethod
     def counts(self, alone: PartAlone, cell: Cell, kind: Kind) -> dict[str, int]:
-        """Return the bytes of one part, under the names that its profile's results take."""
+        """Return the bytes of one part, under the names of its profile's measurement."""
 
     def _counts_alone(self, cell: Cell, kind: Kind) -> dict[str, int]:
         self.voice.progress(f"building {kind}")

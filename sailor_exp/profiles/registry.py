@@ -1,7 +1,7 @@
 """The profiles by the name that `profile=` takes: the name of a folder beside this file.
 
-Nothing is listed here. `profile.py` of a folder has the class that a login node uses, as `PROFILE`; `rank.py`
-has the class that measures in a rank, as `RANK`.
+There is no list. `profile.py` of a folder has the object that a login node uses, as `PROFILE`; `rank.py` has the class
+that measures in a rank, as `RANK`.
 """
 
 from functools import cache
@@ -18,13 +18,13 @@ NAMES = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/
 
 
 def profile_of(cell: Cell) -> "Profile[Any, Any]":
-    """Return the profile that a cell is measured with. Raises KeyError for one that does not exist."""
+    """Return the profile of a cell. Raises KeyError if it does not exist."""
     return profile_named(cell.profile.name)
 
 
 @cache
 def profile_named(name: str) -> "Profile[Any, Any]":
-    """Return a profile by its name. Raises KeyError for one that does not exist."""
+    """Return a profile by its name. Raises KeyError if it does not exist."""
     if name not in NAMES:
         raise KeyError(name)
     profile: Profile[Any, Any] = import_module(f"sailor_exp.profiles.{name}.profile").PROFILE
@@ -32,7 +32,7 @@ def profile_named(name: str) -> "Profile[Any, Any]":
 
 
 def rank_side(name: str) -> Any:
-    """Return the class that measures the cells of a profile in a rank. Raises KeyError as above."""
+    """Return the class that measures the cells of a profile in a rank. Raises KeyError if it does not exist."""
     if name not in NAMES:
         raise KeyError(name)
     return import_module(f"sailor_exp.profiles.{name}.rank").RANK

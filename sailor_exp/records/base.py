@@ -1,4 +1,4 @@
-"""What every part of a record is made of."""
+"""The base class and the number types of every part of a record."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Frozen(BaseModel):
-    """Read and written whole: nothing unknown, nothing that is not a number."""
+    """A part of a record: it never changes, has no unknown keys, and all its numbers are finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

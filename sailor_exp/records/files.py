@@ -1,6 +1,6 @@
-"""Records on disk: each is written whole, and validated when it is read.
+"""Writes each record whole, and validates it when it is read.
 
-`schema` is always the type of what the record's profile measures.
+`schema` is always the type of the measurement of the record's profile.
 """
 
 import json
@@ -19,14 +19,14 @@ M = TypeVar("M")
 
 
 def records_directory(profile_dir: Path) -> Path:
-    """Return where the records of a profile directory lie."""
+    """Return the directory of the records of a profile directory."""
     return profile_dir / "records"
 
 
 def prepare(profile_dir: Path) -> None:
-    """Make the directories of a sweep, and clear what writers that were killed left in them.
+    """Make the directories of a sweep, and remove what killed writers left in them.
 
-    Raises StorageError before anything is measured that could not be kept.
+    Raises StorageError, and so before any measurement that could not be stored.
     """
     records = records_directory(profile_dir)
     for directory in (profile_dir, records, records / "superseded", profile_dir / "logs"):
@@ -35,7 +35,7 @@ def prepare(profile_dir: Path) -> None:
 
 
 def write(record: Record[Any], profile_dir: Path) -> Path:
-    """Write the record whole. A measured one that it replaces is kept under `superseded/`.
+    """Write the record whole, and return its path. A measured record that it replaces is kept under `superseded/`.
 
     Raises StorageError, and RecordError where the former record cannot be read.
     """
@@ -50,14 +50,13 @@ def write(record: Record[Any], profile_dir: Path) -> Path:
 def read(path: Path, schema: type[M]) -> Record[M]:
     """Read and validate one record.
 
-    Raises RecordError for a file that is damaged or foreign, or that has a version or a measurement that this code
-    does not know.
+    Raises RecordError for a file that is damaged or foreign, or whose version or measurement this code cannot read.
     """
     return _validated(path, _content(path), schema)
 
 
 def read_all(profile_dir: Path, profile: str, schema: type[M]) -> Iterator[tuple[Path, Record[M]]]:
-    """Read the records of one profile in a profile directory, by name. Raises RecordError at the first bad one."""
+    """Yield the records of one profile in a profile directory, by name. Raises RecordError at the first bad one."""
     for path in sorted(records_directory(profile_dir).glob(f"{profile}_*.json")):
         content = _content(path)
         if _profile(content) == profile:
@@ -65,9 +64,9 @@ def read_all(profile_dir: Path, profile: str, schema: type[M]) -> Iterator[tuple
 
 
 def read_every(profile_dir: Path, schema_of: Callable[[str], type[Any]]) -> Iterator[tuple[Path, Record[Any]]]:
-    """Read the records of all profiles in a profile directory, by name.
+    """Yield the records of all profiles in a profile directory, by name.
 
-    schema_of: from the name of a profile to its schema; raises KeyError for a name that is no profile's.
+    schema_of: returns the schema of the profile with a name, and raises KeyError where there is no such profile.
     Raises RecordError at the first record that cannot be read.
     """
     for path in sorted(records_directory(profile_dir).glob("*.json")):
@@ -80,7 +79,7 @@ def read_every(profile_dir: Path, schema_of: Callable[[str], type[Any]]) -> Iter
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """Return the JSON of a record, of a version that this code reads. Raises RecordError."""
+    """Return the JSON of a record that has a version which this code reads. Raises RecordError."""
     try:
         text = path.read_bytes()
         content = json.loads(text, parse_constant=_refuse_constant) if text.strip() else None
@@ -115,9 +114,9 @@ def _validated(path: Path, content: dict[str, Any], schema: type[M]) -> Record[M
 
 
 def _lines(content: Mapping[str, Any]) -> bytes:
-    """JSON with a line for each top-level key, and for each key of the measurement.
+    """Return JSON with a line for each top-level key, and for each key of the measurement.
 
-    Samples are long, and a person looks for the rest.
+    Samples are long, and people look for the other keys.
     """
     lines = [f"{json.dumps(key)}: {_value(value, key)}" for key, value in content.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()

@@ -11,8 +11,8 @@ from sailor_exp.records.base import Frozen
 class Identity(Frozen):
     """Everything that determines the numbers of a cell; None for what the profile does not use.
 
-    `method`: number of the profile's method of measuring. `model`: Megatron's keys of the architecture. `options`: keys
-    of the profile itself. `sailor_exp.profiles.identity` makes it from a configuration.
+    `method`: number of the profile's method of measuring. `model`: the architecture, under Megatron's keys. `options`:
+    keys of the profile itself. `sailor_exp/profiles/identity.py` makes an identity from a configuration.
     """
 
     method: int
@@ -58,7 +58,7 @@ class Identity(Frozen):
 
     @property
     def file_name(self) -> str:
-        """Name of the record's file. It is for people: the record itself holds everything that it says."""
+        """Name of the record's file. The name is for people: the record itself holds all of its parts."""
         about = [self.profile, self.subject] if self.model is not None else [self.profile]
         keys = [f"{key}{value}" for key, value in self.cell_keys.items()]
         return "_".join([*about, self.gpu_name, *keys, self.digest[:12]]) + ".json"

@@ -1,4 +1,4 @@
-"""Where, when and with what a record was made. Nothing here imports what it names the version of."""
+"""Where, when and with what a record was made. This module imports none of the packages whose versions it reads."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from sailor_exp.records.base import Count, Frozen
 
 
 class DeviceFacts(Frozen):
-    """The device of one rank, as its driver names it, and the libraries that drive it; None for what is not there."""
+    """The device of one rank, under its driver's name, and the libraries that drive it; None for what is missing."""
 
     name: str
     uuid: str | None
@@ -47,7 +47,7 @@ class Provenance(Frozen):
 _PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
 
 THREADS_PER_RANK = 1
-"""CPU threads that a rank computes with: ranks share a machine, and a number that follows the shell is no number."""
+"""CPU threads of a rank. Ranks share a machine, and a number of threads from the shell would change the results."""
 
 _SLURM = (
     "SLURM_JOB_ID",
@@ -60,30 +60,30 @@ _SLURM = (
 )
 
 COMMIT, DIRTY = "SAILOR_EXP_COMMIT", "SAILOR_EXP_DIRTY"
-"""Variables that tell a job which commit its copy of the code was made of."""
+"""Variables with the commit of a job's copy of the code."""
 
 _DIRTY = {"yes": True, "no": False, "unknown": None}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commit:
-    """The code that ran: its commit, and whether the tree held changes; None outside a checkout."""
+    """The code that ran: its commit, and whether the tree had changes; None outside a checkout."""
 
     sha: str | None
     dirty: bool | None
 
     def as_environment(self) -> dict[str, str]:
-        """Variables from which `commit` returns this in another process."""
-        dirty = next(word for word, value in _DIRTY.items() if value is self.dirty)
+        """Return variables from which `commit` returns this commit in another process."""
+        dirty = next(text for text, value in _DIRTY.items() if value is self.dirty)
         return {COMMIT: self.sha or "", DIRTY: dirty}
 
 
 @cache
 def commit() -> Commit:
-    """Ask git about the checkout that this file is tracked in, once a process.
+    """Return the commit of the checkout that tracks this file; git is asked once in each process.
 
-    A job runs a copy of the code, and is told the commit that the copy was made of. An installed copy may lie inside
-    somebody else's checkout, which says nothing about this code.
+    A job runs a copy of the code, and variables hold the commit of that copy. An installed copy may lie inside another
+    checkout, whose commit is not that of this code.
     """
     if COMMIT in os.environ:
         return Commit(sha=os.environ[COMMIT] or None, dirty=_DIRTY[os.environ[DIRTY]])
@@ -101,12 +101,12 @@ def now() -> str:
 
 @cache
 def package_versions() -> dict[str, str | None]:
-    """Installed versions by distribution name, None for what is not installed, and of Python itself."""
+    """Return the version of each distribution, None for one that is not installed, and the version of Python."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def slurm_job(environment: dict[str, str] | None = None) -> dict[str, str]:
-    """Variables of the SLURM job that this process runs in; empty outside one."""
+    """Return the variables of the SLURM job that this process runs in; empty outside a job."""
     variables = os.environ if environment is None else environment
     if "SLURM_JOB_ID" not in variables:
         return {}
@@ -115,7 +115,7 @@ def slurm_job(environment: dict[str, str] | None = None) -> dict[str, str]:
 
 @cache
 def cpu_model() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -127,14 +127,14 @@ def cpu_model() -> str:
 def gather(
     cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str, slurm: Mapping[str, str] | None = None
 ) -> Provenance:
-    """Return the provenance of a record that is made now.
+    """Return the provenance of a new record.
 
-    slurm: what is known of the job that the cell ended in; None for the variables of the job that this process runs in.
+    slurm: facts about the job in which the cell ended; None for the variables of the job that this process runs in.
     """
-    made_by = commit()
+    code = commit()
     return Provenance(
-        commit=made_by.sha,
-        dirty=made_by.dirty,
+        commit=code.sha,
+        dirty=code.dirty,
         host=platform.node(),
         devices=list(devices),
         cpu=cpu_model(),
@@ -158,7 +158,9 @@ def _version(name: str) -> str | None:
 def _git(*arguments: str) -> str | None:
     root = Path(__file__).resolve().parent
     try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=False, timeout=10)
+        process = subprocess.run(
+            ["git", "-C", root, *arguments], capture_output=True, text=True, check=False, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

@@ -1,10 +1,9 @@
 """The record: one versioned, validated document for each cell.
 
-What stands before the record measures; what stands after it only reads. A record never changes. Raw samples are kept,
-warm-up included; statistics are derived from them once, and kept beside them.
+`launch.py` measures and writes records; `gather.py` only reads them. A record never changes. It keeps the raw samples,
+warm-up included, and beside them the statistics, which are derived from the samples once.
 
-The record does not know the profiles: `Record[M]` holds what one profile measured, and M stands in that profile's
-folder.
+This module imports no profile: `Record[M]` holds the measurement of one profile, and that profile's folder defines M.
 """
 
 from enum import StrEnum
@@ -21,7 +20,7 @@ VERSION: Final = 2
 FIRST_VERSION: Final = 1
 
 _AT_THE_TOP = ("layers", "statistics", "memory", "samples")
-"""Keys that version 1 had beside `measurement`: the measurement of the profile layers, and the layers of others."""
+"""Keys that version 1 had beside `measurement`: all of `layers`' measurement, and the layer ids of other profiles."""
 
 M = TypeVar("M")
 
@@ -38,12 +37,12 @@ class Outcome(StrEnum):
 
     @property
     def broken(self) -> bool:
-        """Whether something went wrong. All other outcomes are results."""
+        """Whether the cell failed or timed out. All other outcomes are results."""
         return self in {Outcome.failed, Outcome.timeout}
 
 
 class Ending(Frozen):
-    """Why a cell has no numbers: the phase it ended in, the rank and signal where there was one, the log."""
+    """Why a cell has no numbers: the phase in which it ended, the rank and the signal if there was one, the log."""
 
     message: str
     phase: str | None = None
@@ -53,7 +52,7 @@ class Ending(Frozen):
 
 
 class Record(Frozen, Generic[M]):
-    """How one cell ended, and what it measured: M of the profile that `identity` names."""
+    """How one cell ended, and its measurement: M of the profile that `identity` names."""
 
     format: Literal["sailor-exp record"] = FORMAT
     version: Literal[2] = VERSION
@@ -66,7 +65,7 @@ class Record(Frozen, Generic[M]):
     @model_validator(mode="before")
     @classmethod
     def _from_version_1(cls, content: Any) -> Any:
-        """Put what version 1 had at the top into the measurement."""
+        """Move the keys that version 1 had at the top into the measurement."""
         if not isinstance(content, dict) or content.get("version", VERSION) != FIRST_VERSION:
             return content
         rest = {key: value for key, value in content.items() if key not in _AT_THE_TOP}
@@ -85,7 +84,7 @@ class Record(Frozen, Generic[M]):
 
     @property
     def measured(self) -> M:
-        """What an ok record measured. Raises ValueError for a record of another outcome."""
+        """Measurement of an ok record. Raises ValueError for a record of another outcome."""
         if self.measurement is None:
             raise ValueError(f"the record {self.file_name} is {self.outcome}: it has no numbers")
         return self.measurement

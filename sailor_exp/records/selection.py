@@ -1,10 +1,10 @@
-"""Which records belong together, and which of them counts. Everything that reads several records asks here.
+"""Selects the records that belong together, and the one that counts for each cell. Readers of several records use it.
 
-Records belong together if they agree in everything that determines the numbers, but for what tells the cells of one
-grid apart: the keys of the cell, the memory that a rank was given, and the profile's own options.
+Records belong together if they agree in everything that determines the numbers, except for what distinguishes the cells
+of one grid: the keys of the cell, the memory of a rank, and the profile's own options.
 
-Of the records of one cell the newest result of the newest method counts. A record that failed or timed out says nothing
-about the cell, so it counts only where there is no other.
+The newest result of the newest method counts for a cell. A record that failed or timed out has no information about the
+cell, so it counts only if the newest method has no other record of the cell.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,30 +39,30 @@ C = TypeVar("C", bound=Candidate)
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A key in which a record differs from what is asked for; None for a key that one of them does not have."""
+    """A key in which a record differs from what is asked for; None for a key that one of them lacks."""
 
     key: str
     asked: object
     found: object
 
 
-def differences(found: Identity, asked: Identity) -> Iterator[Difference]:
-    """Return what keeps a record from belonging to what is asked for, key by key; nothing where it belongs."""
-    ours, theirs = _facts(asked), _facts(found)
-    for key in ours | theirs:
-        if ours.get(key) != theirs.get(key):
-            yield Difference(key=key, asked=ours.get(key), found=theirs.get(key))
+def differences(recorded: Identity, asked: Identity) -> Iterator[Difference]:
+    """Yield the keys in which a record does not belong to what is asked for; nothing where it belongs."""
+    asked_facts, recorded_facts = _facts(asked), _facts(recorded)
+    for key in asked_facts | recorded_facts:
+        if asked_facts.get(key) != recorded_facts.get(key):
+            yield Difference(key=key, asked=asked_facts.get(key), found=recorded_facts.get(key))
 
 
-def belongs(found: Identity, asked: Identity) -> bool:
+def belongs(recorded: Identity, asked: Identity) -> bool:
     """Whether a record may stand in one file or table with what is asked for."""
-    return next(differences(found, asked), None) is None
+    return next(differences(recorded, asked), None) is None
 
 
-def refuse_strangers(found: Sequence[tuple[Path, Identity]], asked: Identity) -> None:
+def refuse_strangers(records: Sequence[tuple[Path, Identity]], asked: Identity) -> None:
     """Raise MixedRecordsError for the first record that does not belong to what is asked for."""
-    agreeing = next((path for path, identity in found if belongs(identity, asked)), None)
-    for path, identity in found:
+    agreeing = next((path for path, identity in records if belongs(identity, asked)), None)
+    for path, identity in records:
         for difference in differences(identity, asked):
             raise MixedRecordsError(
                 path, key=difference.key, asked=difference.asked, found=difference.found, agreeing=agreeing
@@ -71,9 +71,10 @@ def refuse_strangers(found: Sequence[tuple[Path, Identity]], asked: Identity) ->
 
 @dataclass(frozen=True, kw_only=True)
 class Selection(Generic[C]):
-    """Of each cell the record that counts, by rising keys of the cell.
+    """The record that counts for each cell, by rising keys of the cell.
 
-    `aside`: how many records of an older method were left out. `method`: the one that counts; None without records.
+    `aside`: number of records of an older method, which are left out. `method`: the one that counts; None without
+    records.
     """
 
     counting: tuple[C, ...]
@@ -81,24 +82,24 @@ class Selection(Generic[C]):
     method: int | None
 
     def warnings(self, method: int) -> list[str]:
-        """Return what to warn of. method: by which the profile measures now."""
-        told = []
+        """Return the warnings for the user. method: the profile's method of measuring now."""
+        messages = []
         if self.aside:
-            told.append(
+            messages.append(
                 f"{self.aside} records of an older method of measuring were left out: measure those cells again"
             )
         if self.method is not None and self.method < method:
-            told.append(
+            messages.append(
                 f"{len(self.counting)} records were measured by method {self.method}; method {method} measures now, "
                 "and its numbers are not comparable: measure those cells again"
             )
-        return told
+        return messages
 
 
 def select(candidates: Iterable[C]) -> Selection[C]:
-    """Choose of each cell the record that counts, among records that belong together.
+    """Choose the record that counts for each cell, among records that belong together.
 
-    Of two that finished at the same time the later one counts.
+    Of two records that finished at the same time, the later one in `candidates` counts.
     """
     records = list(candidates)
     newest = max((record.identity.method for record in records), default=None)
@@ -119,7 +120,7 @@ def _weight(record: Candidate) -> tuple[bool, str]:
 
 
 def _facts(identity: Identity) -> dict[str, object]:
-    """Return what records must have in common, by the names that a user gives these keys."""
+    """Return the values that records must have in common, under the names that a user gives these keys."""
     return {
         **{f"gpu.{key}": value for key, value in identity.gpu.items() if key not in _OF_A_CELL},
         **{f"model.{key}": value for key, value in (identity.model or {}).items()},

@@ -1,16 +1,17 @@
 """The data of the report: the cells of the grid, each with the record that counts."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from sailor_exp.config.schema import GatherConfig
+from sailor_exp.errors import SailorExpError
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.sailor.accuracy import CheckedCell, checked_cells
-from sailor_exp.exporters.sailor.exporter import nothing_measured
-from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
-from sailor_exp.profiles.layers import profile_file
+from sailor_exp.exporters.sailor.exporter import measured_grid
+from sailor_exp.exporters.sailor.grid import PROFILE, Grid
 from sailor_exp.profiles.layers.measurement import LayersMeasurement, Memory, Samples, Statistics
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.files import read_all
@@ -112,16 +113,24 @@ class Content:
 def content_of(inputs: Inputs) -> Content:
     """Return the data of the report on the configured model and GPU, without the records that do not count.
 
-    Raises NothingMeasuredError where nothing was measured, and the errors of `grid_of` and `checked_cells`.
+    Raises the errors of `measured_grid`.
     """
-    config = inputs.config
-    profile_dir = Path(config.profile_dir)
-    records = list(read_all(profile_dir, PROFILE, LayersMeasurement))
-    grid = grid_of(config, records, profile_file.read_all(profile_dir, config.model, config.gpu.name))
-    if not grid.outcomes:
-        raise nothing_measured(inputs)
+    records = list(read_all(Path(inputs.config.profile_dir), PROFILE, LayersMeasurement))
+    grid = measured_grid(inputs, records)
     key_of = {path: key for key, path in grid.records.items()}
     counting = {key_of[path]: (path.name, record) for path, record in records if path in key_of}
     return Content(
-        config=config, grid=grid, records=dict(sorted(counting.items())), checked=tuple(checked_cells(config))
+        config=inputs.config, grid=grid, records=dict(sorted(counting.items())), checked=_checked(inputs.config)
     )
+
+
+def _checked(config: GatherConfig) -> tuple[CheckedCell, ...]:
+    """Return the cells with real training steps; none, and a warning, where a check is at fault.
+
+    A fault in the checks does not stop the page of the profile.
+    """
+    try:
+        return tuple(checked_cells(config))
+    except SailorExpError as error:
+        warnings.warn(f"the page shows no training steps: {error}", stacklevel=3)
+        return ()

@@ -1,4 +1,4 @@
-"""The code that jobs run: a copy made at submission, so that editing the checkout changes nothing that is queued."""
+"""Copies the code for jobs at submission, so that an edit of the checkout does not change queued jobs."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ _PACKAGE = Path(sailor_exp.__file__).resolve().parent
 
 
 def take(submission_dir: Path, package: Path = _PACKAGE) -> Path:
-    """Return the directory that holds a copy of the package as it is now; equal content is copied once.
+    """Copy the package as it is now, and return the directory of the copy; equal content is copied once.
 
     Raises StorageError.
     """
@@ -28,7 +28,7 @@ def take(submission_dir: Path, package: Path = _PACKAGE) -> Path:
 
 
 def _copy(package: Path, sources: list[Path], directory: Path) -> None:
-    """Copy beside the place, then rename: a copy is whole or not there."""
+    """Copy to a temporary directory beside the final one, then rename it: a copy is whole or missing."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory.parent))

@@ -17,7 +17,7 @@ _TIMEOUT_S = 60
 
 
 class SlurmCommandError(SailorExpError):
-    """A command of SLURM's did not answer: it is not there, or says why."""
+    """A command of SLURM is missing, failed or did not answer in time."""
 
     def __init__(self, command: str, reason: str) -> None:
         self.command = command
@@ -26,21 +26,21 @@ class SlurmCommandError(SailorExpError):
 
 
 def run(command: Sequence[str]) -> str:
-    """Return what the command prints. Raises SlurmCommandError."""
+    """Run a command, and return what it prints. Raises SlurmCommandError."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     except FileNotFoundError as error:
         raise SlurmCommandError(command[0], "not found on PATH") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SlurmCommandError(command[0], str(error)) from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise SlurmCommandError(command[0], said[-1] if said else f"exit status {done.returncode}")
-    return done.stdout
+    if process.returncode != 0:
+        errors = process.stderr.strip().splitlines()
+        raise SlurmCommandError(command[0], errors[-1] if errors else f"exit status {process.returncode}")
+    return process.stdout
 
 
 def require_slurm() -> None:
-    """Refuse to go on where SLURM's commands are not. Raises ConfigurationError."""
+    """Raise ConfigurationError where SLURM's commands are missing."""
     missing = [command for command in _NEEDED if shutil.which(command) is None]
     if missing:
         raise ConfigurationError(
@@ -54,18 +54,18 @@ def require_slurm() -> None:
 
 
 def max_array_size() -> int:
-    """Return MaxArraySize of the cluster, which bounds the jobs of one array; SLURM's default where it is not told."""
+    """Return MaxArraySize of the cluster, which bounds the jobs of one array; SLURM's default where it is unknown."""
     try:
-        said = run(["scontrol", "show", "config"])
+        printed = run(["scontrol", "show", "config"])
     except SlurmCommandError:
         return _DEFAULT_MAX_ARRAY_SIZE
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", said, re.MULTILINE)
-    return int(found.group(1)) if found else _DEFAULT_MAX_ARRAY_SIZE
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", printed, re.MULTILINE)
+    return int(match.group(1)) if match else _DEFAULT_MAX_ARRAY_SIZE
 
 
 @contextmanager
 def outside_any_job() -> Iterator[None]:
-    """Hide the variables of the job that this process may run in: a job submitted with them inherits its request."""
+    """Hide the variables of the job that this process may run in: a new job would inherit that job's request."""
     hidden = {name: value for name, value in os.environ.items() if _OF_A_JOB.match(name) and name not in _KEPT}
     for name in hidden:
         del os.environ[name]

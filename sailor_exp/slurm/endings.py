@@ -1,4 +1,4 @@
-"""From the state in which a job ended to the outcome of a cell that has no result: pure."""
+"""The outcome and the ending of a cell without a result, from the state in which its job ended."""
 
 import re
 from dataclasses import replace
@@ -11,11 +11,11 @@ from sailor_exp.sweep.logs import tail
 
 _TAIL_LINES = 8
 _KILLED_FOR_MEMORY = re.compile(r"slurmstepd.*(exceeded \w*\s?memory limit|oom.kill)", re.IGNORECASE)
-"""What slurmstepd writes where a job was killed for memory; with OverMemoryKill its state is FAILED all the same."""
+"""What slurmstepd writes when it kills a job for memory; with OverMemoryKill the job's state is FAILED nevertheless."""
 
 
 def outcome_of(state: JobState) -> Outcome:
-    """Return the outcome of a cell whose job ended so, without a result of the cell."""
+    """Return the outcome of a cell whose job ended in this state, without a result of the cell."""
     return Outcome.timeout if state.name in {"TIMEOUT", "DEADLINE"} else Outcome.failed
 
 
@@ -27,7 +27,7 @@ def ending_of(job_id: str, state: JobState, request: Request, log: Path) -> Endi
 
 
 def lost(job_id: str, fault: str, log: Path) -> Ending:
-    """Return the ending of a cell whose job SLURM no longer knows. fault: what was asked, and why it did not tell."""
+    """Return the ending of a cell whose job SLURM no longer lists. fault: why there is no state of the job."""
     message = f"SLURM does not know job {job_id} any more ({fault}), and it left no record of this cell"
     return Ending(message=f"{message}{_end_of(log)}", log=str(log) if log.exists() else None)
 

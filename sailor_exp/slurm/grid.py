@@ -1,4 +1,4 @@
-"""A sweep on SLURM: submits what is neither there nor queued nor running, and follows its jobs to the last cell."""
+"""A sweep on SLURM: submits the cells without result and without active job, and follows the jobs to the last cell."""
 
 import functools
 import time
@@ -24,14 +24,14 @@ from sailor_exp.sweep.reuse import former, record_path
 from sailor_exp.sweep.sweep import Result, Sweep, packs
 
 RESULT_GRACE_S = 10.0
-"""How long after a job's end its records and its accounting may become visible: file systems and sacct lag."""
+"""Seconds after a job's end in which its records and its accounting may still appear: file systems and sacct lag."""
 
 _POLLS_UNTIL_LOST = 3
 
 
 @dataclass
 class _Followed:
-    """A job that is waited for, and what was seen of it."""
+    """A job that the launcher follows: polls in a row without a state of it, and when its end was seen."""
 
     job_id: str
     job: Job
@@ -42,7 +42,7 @@ class _Followed:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a launch did: jobs submitted by calls of sbatch, in seconds, and jobs found queued or running."""
+    """What a launch did: the jobs that it submitted, and those that were already queued or running."""
 
     submitted: tuple[str, ...]
     sbatch_calls: int
@@ -53,16 +53,16 @@ class Start:
     @property
     def summary(self) -> str:
         """What a person wants to know before waiting or leaving."""
-        said = [f"submitted {_named(self.submitted)} with {self.sbatch_calls} calls of sbatch in {self.seconds:.1f} s"]
+        parts = [f"submitted {_named(self.submitted)} with {self.sbatch_calls} calls of sbatch in {self.seconds:.1f} s"]
         if self.refused:
-            said.append(f"{self.refused} jobs were refused")
+            parts.append(f"{self.refused} jobs were refused")
         if self.attached:
-            said.append(f"already queued or running: {_named(self.attached)}")
-        return "; ".join(said)
+            parts.append(f"already queued or running: {_named(self.attached)}")
+        return "; ".join(parts)
 
 
 class SlurmGrid:
-    """The cells of a grid, each with the options of its own configuration. Cells go by their place."""
+    """The cells of a grid, each with the options of its own configuration. Cells are identified by their place."""
 
     def __init__(self, cells: Sequence[Cell], options: Sequence[SlurmOptions], display: LiveDisplay) -> None:
         self._cells = cells
@@ -76,7 +76,7 @@ class SlurmGrid:
         self._sbatch_calls = self._refused = 0
 
     def start(self) -> Start:
-        """Settle what needs no job, attach to what is queued or running, submit the rest.
+        """Settle the cells that need no job, attach to jobs that are queued or running, and submit the rest.
 
         Raises SlurmCommandError, LedgerError, StorageError, RecordError.
         """
@@ -97,14 +97,14 @@ class SlurmGrid:
         )
 
     def follow(self) -> list[Result]:
-        """Wait until every cell has its result; results in the order of the cells.
+        """Wait until every cell has its result, and return the results in the order of the cells.
 
         Raises StorageError, RecordError.
         """
         while self._followed:
             answer = states.ask(self._followed)
             for followed in list(self._followed.values()):
-                self._hear(followed, answer)
+                self._update(followed, answer)
             if self._followed:
                 time.sleep(self._options[0].poll_s)
         return self._sweep.results()
@@ -120,18 +120,18 @@ class SlurmGrid:
         return attached
 
     def _jobs(self, held: Iterable[int]) -> list[Job]:
-        """Jobs for the cells that have no result and no job: one a pack, or one a cell."""
-        found = []
+        """Return jobs for the cells that have no result and no job: one for each pack, or one for each cell."""
+        jobs: list[Job] = []
         for pack in packs(self._cells):
             places = [place for place in self._sweep.waiting(pack) if place not in held]
             requests = [Request.of(self._options[place]) for place in places]
             if not self._options[0].pack:
-                found += [Job(cells=(place,), request=request) for place, request in zip(places, requests, strict=True)]
+                jobs += [Job(cells=(place,), request=request) for place, request in zip(places, requests, strict=True)]
                 continue
             for request in dict.fromkeys(requests):
                 alike = tuple(place for place, asked in zip(places, requests, strict=True) if asked == request)
-                found.append(Job(cells=alike, request=request))
-        return found
+                jobs.append(Job(cells=alike, request=request))
+        return jobs
 
     def _submit(self, jobs: Sequence[Job]) -> list[str]:
         if not jobs:
@@ -142,80 +142,80 @@ class SlurmGrid:
         ]
 
     def _submit_array(self, array: Array, code: Path) -> list[str]:
-        made_by = provenance.commit()
-        written = self._written_down(array, code, made_by)
+        commit = provenance.commit()
+        entry = self._write_entry(array, code, commit)
         calls = [
             functools.partial(
                 job.measure,
-                [self._absolute(self._cells[place]) for place in each.cells],
+                [self._absolute(self._cells[place]) for place in planned.cells],
                 code=code,
                 gpus=array.request.gpus,
-                folder=Path(written.folder),
+                folder=Path(entry.folder),
             )
-            for each in array.jobs
+            for planned in array.jobs
         ]
         try:
             self._sbatch_calls += 1
             job_id = submission.submit(
                 array,
                 calls,
-                name=written.name,
-                folder=Path(written.folder),
-                setup=exports(made_by.as_environment(), code),
+                name=entry.name,
+                folder=Path(entry.folder),
+                setup=exports(commit.as_environment(), code),
             )
         except SubmissionRefused as error:
             self._refused += len(array.jobs)
-            self._ledger.forget(written)
+            self._ledger.forget(entry)
             self._finish(array, Ending(message=str(error)))
             return []
-        written = written.model_copy(update={"job_id": job_id})
-        self._ledger.write(written)
-        for index, each in enumerate(array.jobs):
-            self._followed[written.id_of(index)] = _Followed(written.id_of(index), each, written.log_of(index))
-            self._show(each.cells, f"queued {written.id_of(index)}")
-        return [written.id_of(index) for index in range(len(array.jobs))]
+        entry = entry.model_copy(update={"job_id": job_id})
+        self._ledger.write(entry)
+        for index, submitted in enumerate(array.jobs):
+            self._followed[entry.id_of(index)] = _Followed(entry.id_of(index), submitted, entry.log_of(index))
+            self._show(submitted.cells, f"queued {entry.id_of(index)}")
+        return [entry.id_of(index) for index in range(len(array.jobs))]
 
-    def _written_down(self, array: Array, code: Path, made_by: provenance.Commit) -> Submission:
+    def _write_entry(self, array: Array, code: Path, commit: provenance.Commit) -> Submission:
         name = submission.new_name()
-        written = Submission(
+        entry = Submission(
             name=name,
             job_id=None,
             jobs=[
                 LedgerJob(
-                    records=[ledger.record_key(self._cells[place]) for place in each.cells],
-                    preemptions=each.preemptions,
+                    records=[ledger.record_key(self._cells[place]) for place in planned.cells],
+                    preemptions=planned.preemptions,
                 )
-                for each in array.jobs
+                for planned in array.jobs
             ],
             request=array.request.described(),
             folder=str(self._directory / "jobs" / name),
             code=str(code),
-            commit=made_by.sha,
-            dirty=made_by.dirty,
+            commit=commit.sha,
+            dirty=commit.dirty,
             submitted_at=provenance.now(),
         )
-        self._ledger.write(written)
-        return written
+        self._ledger.write(entry)
+        return entry
 
     def _finish(self, array: Array, ending: Ending) -> None:
-        for each in array.jobs:
-            for place in each.cells:
+        for refused in array.jobs:
+            for place in refused.cells:
                 self._sweep.finish(place, Outcome.failed, ending)
 
-    def _hear(self, followed: _Followed, answer: Answer) -> None:
+    def _update(self, followed: _Followed, answer: Answer) -> None:
         self._collect(followed)
         places = self._sweep.waiting(followed.job.cells)
         state = answer.states.get(followed.job_id)
         if state is None:
-            self._hear_nothing(followed, places, answer)
+            self._update_without_state(followed, places, answer)
         elif not state.ended:
             followed.unseen_polls = 0
             self._show(places, described(followed.job_id, state))
         else:
-            self._hear_end(followed, places, state, told=state.accounted or answer.sacct_fault is not None)
+            self._end(followed, places, state, final=state.accounted or answer.sacct_fault is not None)
 
-    def _hear_nothing(self, followed: _Followed, places: Sequence[int], answer: Answer) -> None:
-        """A job that squeue no longer holds and sacct does not tell of; where squeue is silent, nothing is known."""
+    def _update_without_state(self, followed: _Followed, places: Sequence[int], answer: Answer) -> None:
+        """Finish the cells of a job that neither squeue nor sacct lists in several polls in which squeue answers."""
         if not places:
             del self._followed[followed.job_id]
         elif answer.squeue_fault is not None:
@@ -229,12 +229,12 @@ class SlurmGrid:
                     ending = lost(followed.job_id, fault, followed.log)
                     self._sweep.finish(place, Outcome.failed, ending, ledger.job_variables(followed.job_id))
 
-    def _hear_end(self, followed: _Followed, places: Sequence[int], state: JobState, *, told: bool) -> None:
-        """End what the job left. told: whether accounting has said all that it will say of how it ended."""
+    def _end(self, followed: _Followed, places: Sequence[int], state: JobState, *, final: bool) -> None:
+        """Finish the cells that an ended job left. final: whether sacct will not change the state any more."""
         if followed.ended_at is None:
             followed.ended_at = time.monotonic()
         killed = self._killed_in(followed)
-        lagging = (bool(places) and state.name == "COMPLETED") or (bool(places or killed) and not told)
+        lagging = (bool(places) and state.name == "COMPLETED") or (bool(places or killed) and not final)
         if lagging and time.monotonic() - followed.ended_at < RESULT_GRACE_S:
             return
         del self._followed[followed.job_id]
@@ -256,28 +256,28 @@ class SlurmGrid:
             self._show(places, f"preempted {followed.job_id}, submitted again as {submitted[0]}")
 
     def _killed_in(self, followed: _Followed) -> list[int]:
-        """Cells whose record says that a rank was killed: in a job out of memory it is known by whom."""
+        """Return cells whose record names SIGKILL: if the job ended out of memory, that was the cause."""
         return [
             place
             for place in followed.job.cells
-            if (made := self._sweep.result(place)) is not None
-            and made.record.ending is not None
-            and made.record.ending.signal == "SIGKILL"
-            and ledger.made_in(made.record, followed.job_id)
+            if (result := self._sweep.result(place)) is not None
+            and result.record.ending is not None
+            and result.record.ending.signal == "SIGKILL"
+            and ledger.made_in(result.record, followed.job_id)
         ]
 
     def _collect(self, followed: _Followed) -> None:
-        """Take the records that the job has made since the last look."""
+        """Take the records that the job has written since the last poll."""
         for place in self._sweep.waiting(followed.job.cells):
             path = record_path(self._cells[place])
             changed = path.stat().st_mtime_ns if path.exists() else None
             if changed is None or self._seen_records.get(place) == changed:
                 continue
             self._seen_records[place] = changed
-            made = read(path, profile_of(self._cells[place]).schema)
+            record = read(path, profile_of(self._cells[place]).schema)
             good = not self._cells[place].force and former(self._cells[place]) is not None
-            if good or ledger.made_in(made, followed.job_id):
-                self._sweep.keep(place, made)
+            if good or ledger.made_in(record, followed.job_id):
+                self._sweep.keep(place, record)
 
     def _show(self, places: Iterable[int], text: str) -> None:
         for place in places:
@@ -294,7 +294,7 @@ def _named(job_ids: Sequence[str]) -> str:
 
 
 def described(job_id: str, state: JobState) -> str:
-    """Return a job's state as people say it: `queued 12_3 (Resources)`, `running 12_3 on n1`."""
+    """Return a job's state in people's words: `queued 12_3 (Resources)`, `running 12_3 on n1`."""
     reason = f" ({state.reason})" if state.reason and state.reason != "None" else ""
     place = f" on {state.nodes}" if state.nodes and state.name != "PENDING" else ""
     return f"{state.text} {job_id}{place}{reason}"

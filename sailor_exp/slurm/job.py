@@ -1,4 +1,4 @@
-"""What runs inside a job: the cells of one pack, with the code and on the GPUs that were asked for."""
+"""Runs inside a job: checks the code and the GPUs of the job, and measures its cells."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 class WrongGpusError(SailorExpError):
-    """SLURM gave other GPUs than the cell needs: a rank would share one, or take a neighbour's."""
+    """The job sees other GPUs than it asked for: a rank would share a GPU, or take a neighbour's."""
 
     def __init__(self, *, asked: int, visible: str | None) -> None:
         self.asked = asked
@@ -34,7 +34,7 @@ class WrongGpusError(SailorExpError):
 
 
 class WrongCodeError(SailorExpError):
-    """The job imported other code than was copied at submission."""
+    """The job imported other code than the copy of its submission."""
 
     def __init__(self, *, asked: Path, found: Path) -> None:
         self.asked = asked
@@ -46,10 +46,11 @@ class WrongCodeError(SailorExpError):
 
 
 def measure(cells: Sequence[Cell], *, code: Path, gpus: int | None, folder: Path) -> list[str]:
-    """Measure the cells of a job and return their outcomes; each is in its record as soon as it is known.
+    """Measure the cells of a job, and return their outcomes; the record of each cell is written as soon as it ends.
 
-    In a job on several nodes every task runs this, and the first makes the record. gpus: how many SLURM was asked for
-    on each; None for none. folder: of the submission. Raises WrongCodeError, WrongGpusError, NoRendezvousError.
+    In a job on several nodes every task runs this function, and the first task writes the records. gpus: number that
+    the job asked for on each node; None for none. folder: of the submission. Raises WrongCodeError, WrongGpusError,
+    NoRendezvousError.
     """
     if cells[0].nodes == 1:
         return _measured(cells, code, gpus, None)
@@ -73,29 +74,29 @@ def _measured(cells: Sequence[Cell], code: Path, gpus: int | None, machines: Sev
 
 
 def _run_of_job(variables: Mapping[str, str]) -> str:
-    """Return what tells this run of a job from every other one, also from one before it was requeued."""
+    """Return the id of this run of a job, which differs from the id of the same job before it was requeued."""
     return f"{variables['SLURM_JOB_ID']}.{variables.get('SLURM_RESTART_COUNT', '0')}"
 
 
 def check_code(expected: Path) -> None:
-    """Refuse to run other code than was submitted. Raises WrongCodeError."""
-    found = Path(sailor_exp.__file__).resolve().parent.parent
-    if found != expected.resolve():
-        raise WrongCodeError(asked=expected, found=found)
+    """Raise WrongCodeError if this process runs other code than was submitted."""
+    running = Path(sailor_exp.__file__).resolve().parent.parent
+    if running != expected.resolve():
+        raise WrongCodeError(asked=expected, found=running)
 
 
 def check_gpus(asked: int | None, visible: str | None) -> None:
-    """Refuse to run on more or fewer GPUs than were asked for. Raises WrongGpusError."""
-    given = [device for device in (visible or "").split(",") if device]
-    if asked is not None and len(given) != asked:
+    """Raise WrongGpusError if more or fewer GPUs are visible than the job asked for."""
+    devices = [device for device in (visible or "").split(",") if device]
+    if asked is not None and len(devices) != asked:
         raise WrongGpusError(asked=asked, visible=visible)
 
 
 def _leave_ending_to_slurm(cell: Cell) -> None:
-    """Have ranks ignore SIGTERM, and leave at once on it with what is measured.
+    """Let ranks ignore SIGTERM, and let this process exit on it at once; measured cells have their records.
 
-    SLURM sends it to every process of a job that is cancelled, preempted or out of time. Ranks that died of it would
-    make a record of a rank killed by a signal; why the job ended is SLURM's to tell.
+    SLURM sends SIGTERM to every process of a job that is cancelled, preempted or out of time. Ranks that died of it
+    would cause a record of a rank killed by a signal; the real cause is SLURM's state of the job.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     server(cell.gpu.device)

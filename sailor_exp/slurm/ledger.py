@@ -1,7 +1,7 @@
-"""What was submitted, written down so that a launcher may be gone: one small file a submission, written whole.
+"""The ledger of submissions, which outlives the launcher: one small file for each submission, written whole.
 
-It is written before sbatch is called, with the name that the jobs get, and again with the id that sbatch answers. A
-launcher that was killed in between leaves a file without an id; SLURM is then asked for the name.
+The launcher writes the file before it calls sbatch, with the name of the jobs, and again with the id that sbatch
+returns. A launcher that is killed in between leaves a file without an id; `recover` then asks SLURM for the name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ FORMAT: Final = "sailor-exp submission"
 VERSION: Final = 1
 
 _LONGEST_SUBMISSION_S = 1800.0
-"""How long a launcher waits for another that submits: sbatch may be slow, and a grid large."""
+"""How long a launcher waits for another one that submits: sbatch may be slow, and a grid large."""
 
 
 class LedgerError(SailorExpError):
-    """A file of the ledger that cannot be read. It is left as it is."""
+    """A file of the ledger cannot be read. It is left as it is."""
 
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
@@ -42,7 +42,7 @@ class LedgerError(SailorExpError):
 
 
 class LedgerJob(Frozen):
-    """One job: the paths of the records that it is to make, and how often its cells were preempted before."""
+    """One job: the paths of the records that it will write, and how often its cells were preempted before."""
 
     records: list[str]
     preemptions: int = 0
@@ -70,7 +70,7 @@ class Submission(Frozen):
         return self.job_id if len(self.jobs) == 1 else f"{self.job_id}_{index}"
 
     def log_of(self, index: int) -> Path:
-        """Return the log of one job: submitit's name."""
+        """Return the log of one job, under the name that submitit gives it."""
         return Path(self.folder) / f"{self.id_of(index)}_0_log.out"
 
 
@@ -81,11 +81,11 @@ class Ledger:
         self._directory = submission_dir / "ledger"
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other launchers from submitting meanwhile. Raises StorageError, LockError."""
+        """Hold the lock that keeps other launchers from submitting. Raises StorageError, LockError."""
         return locked(self._directory / "lock", timeout_s=_LONGEST_SUBMISSION_S)
 
     def write(self, submission: Submission) -> None:
-        """Write a submission, or what is now known of it. Raises StorageError."""
+        """Write a submission; a file of the same submission is replaced. Raises StorageError."""
         write_whole(self._path(submission), bytes_of(submission.model_dump(mode="json")))
 
     def forget(self, submission: Submission) -> None:
@@ -102,13 +102,13 @@ class Ledger:
 
 
 def latest_jobs(submissions: Sequence[Submission], records: Sequence[str]) -> list[tuple[Submission, int]]:
-    """Return the jobs that were last submitted for any of these records, each once, oldest first."""
+    """Return the job that was last submitted for each of these records; a job of several records appears once."""
     latest: dict[str, tuple[Submission, int]] = {}
     for submission in submissions:
         for index, job in enumerate(submission.jobs):
             latest |= dict.fromkeys(job.records, (submission, index))
-    found = {(job[0].name, job[1]): job for record, job in latest.items() if record in set(records)}
-    return list(found.values())
+    wanted = {(job[0].name, job[1]): job for record, job in latest.items() if record in set(records)}
+    return list(wanted.values())
 
 
 def _read(path: Path) -> Submission:
@@ -121,7 +121,7 @@ def _read(path: Path) -> Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A job of the ledger. `cells`: those of the grid that it is to measure; `state`: None where SLURM forgot it."""
+    """A job of the ledger. `cells`: places in the grid that it will measure; `state`: None where SLURM lists no job."""
 
     job_id: str
     cells: tuple[int, ...]
@@ -131,18 +131,18 @@ class Known:
 
     @property
     def active(self) -> bool:
-        """Whether it is queued or running."""
+        """Whether the job is queued or running."""
         return self.state is not None and not self.state.ended
 
 
 def known_jobs(ledger: Ledger, cells: Sequence[Cell], places: Sequence[int]) -> list[Known]:
-    """Return the jobs last submitted for the cells at `places`.
+    """Return the jobs that were last submitted for the cells at `places`.
 
-    Raises SlurmCommandError if squeue does not answer: what is queued is then unknown. LedgerError.
+    Raises LedgerError, and SlurmCommandError if squeue does not answer: the queued jobs are then unknown.
     """
     place_of = {record_key(cells[place]): place for place in places}
-    found = latest_jobs([each for each in ledger.read() if each.job_id], list(place_of))
-    answer = states.ask([submission.id_of(index) for submission, index in found])
+    latest = latest_jobs([submission for submission in ledger.read() if submission.job_id], list(place_of))
+    answer = states.ask([submission.id_of(index) for submission, index in latest])
     if answer.squeue_fault is not None:
         raise SlurmCommandError("squeue", f"{answer.squeue_fault}; what is queued is unknown, so nothing was done")
     return [
@@ -153,12 +153,12 @@ def known_jobs(ledger: Ledger, cells: Sequence[Cell], places: Sequence[int]) -> 
             log=submission.log_of(index),
             state=answer.states.get(submission.id_of(index)),
         )
-        for submission, index in found
+        for submission, index in latest
     ]
 
 
 def recover(ledger: Ledger) -> None:
-    """Find the ids of submissions whose launcher was killed before it could write them down.
+    """Write the ids of submissions whose launcher was killed before it wrote them; forget those without jobs.
 
     Raises SlurmCommandError, LedgerError, StorageError.
     """
@@ -173,16 +173,16 @@ def recover(ledger: Ledger) -> None:
 
 
 def record_key(cell: Cell) -> str:
-    """Return what stands for a cell in the ledger: where its record is to be."""
+    """Return the key of a cell in the ledger: the absolute path of its record."""
     return str(record_path(cell).absolute())
 
 
 def made_in(record: Record[Any], job_id: str) -> bool:
-    """Whether the record tells of a cell of this job."""
+    """Whether the cell of the record ended in this job."""
     return job_variables(job_id).items() <= record.provenance.slurm.items()
 
 
 def job_variables(job_id: str) -> Mapping[str, str]:
-    """Return the variables of SLURM's that name a job."""
+    """Return the variables of SLURM that name a job."""
     array, _, task = job_id.partition("_")
     return {"SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": task} if task else {"SLURM_JOB_ID": array}

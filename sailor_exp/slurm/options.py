@@ -1,6 +1,6 @@
 """The keys of `hydra/launcher=slurm`: what the job of one cell asks SLURM for, and how jobs are submitted.
 
-Hydra composes them for each cell, so `${ranks}` is that cell's own. Faults are found before anything is submitted.
+Hydra composes them for each cell, so `${ranks}` is that cell's own. Faults are reported before anything is submitted.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from sailor_exp.errors import ConfigurationError
 
 
 class Cluster(StrEnum):
-    """Where submitit runs jobs: on SLURM, in processes here, or in this process. The last two serve tests."""
+    """Where submitit runs jobs: on SLURM, in processes here, or in this process. The last two are for tests."""
 
     slurm = "slurm"
     local = "local"
@@ -26,7 +26,7 @@ class Cluster(StrEnum):
 
 @dataclass(kw_only=True)
 class SlurmOptions:
-    """The launcher's schema; conf/hydra/launcher/slurm.yaml says what each key means."""
+    """The launcher's schema; conf/hydra/launcher/slurm.yaml explains each key."""
 
     _target_: str = "hydra_plugins.sailor_exp_launcher.slurm.SlurmLauncher"
     cluster: Cluster = Cluster.slurm
@@ -76,11 +76,11 @@ _GPUS_PER_NODE = re.compile(r"^(?:[^:,]+:)?(\d+)$")
 def options_from(launcher: DictConfig) -> SlurmOptions:
     """Convert the `hydra.launcher` node of a cell's own composed configuration.
 
-    Raises ConfigurationError for a key that there is not, with those that there are, and for a wrong value.
+    Raises ConfigurationError for an unknown key, with the list of keys, and for a wrong value.
     """
     try:
-        given = OmegaConf.to_container(launcher, resolve=True, enum_to_str=True)
-        options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SlurmOptions), given))
+        values = OmegaConf.to_container(launcher, resolve=True, enum_to_str=True)
+        options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SlurmOptions), values))
     except OmegaConfBaseException as error:
         raise ConfigurationError([f"hydra.launcher: {str(error).splitlines()[0]}. Keys: {', '.join(KEYS)}."]) from error
     assert isinstance(options, SlurmOptions)  # noqa: S101
@@ -90,56 +90,58 @@ def options_from(launcher: DictConfig) -> SlurmOptions:
 def gpus_asked(options: SlurmOptions) -> int | None:
     """Return the GPUs per node that a job asks for in either spelling; None where it asks for none."""
     if options.gpus_per_node is not None:
-        found = _GPUS_PER_NODE.match(options.gpus_per_node)
-        return int(found.group(1)) if found else None
+        match = _GPUS_PER_NODE.match(options.gpus_per_node)
+        return int(match.group(1)) if match else None
     if options.gres is None:
         return None
-    found = _GPUS.search(options.gres)
-    return int(found.group(1) or 1) if found else None
+    match = _GPUS.search(options.gres)
+    return int(match.group(1) or 1) if match else None
 
 
 def option_faults(options: SlurmOptions) -> list[str]:
-    """Everything wrong with the options of one job, whatever runs in it."""
+    """Return everything that is wrong with the options of one job, whatever runs in it."""
     least = {"time_min": 1, "nodes": 1, "cpus_per_task": 1, "array_parallelism": 1, "resubmit_preempted": 0}
-    found = [
+    faults = [
         f"hydra.launcher.{key}={getattr(options, key)} must be at least {bound}"
         for key, bound in least.items()
         if getattr(options, key) < bound
     ]
-    found += [
+    faults += [
         f"hydra.launcher.{key}={value:g} must be above 0"
         for key, value in (("poll_s", options.poll_s), ("mem_gb", options.mem_gb))
         if value is not None and value <= 0
     ]
     if options.gres is not None and options.gpus_per_node is not None:
-        found.append(
+        faults.append(
             f"hydra.launcher.gres={options.gres} and gpus_per_node={options.gpus_per_node} are two spellings of one "
             "request. Set the one that your site does not use to null."
         )
-    return [*found, *_additional_faults(options)]
+    return [*faults, *_additional_faults(options)]
 
 
 def cell_faults(cell: Cell, options: SlurmOptions) -> list[str]:
-    """Everything wrong with the request of one cell: its options, and whether they give it what it needs."""
-    found = option_faults(options)
+    """Return everything that is wrong with the request of one cell: its options, and what the cell needs of them."""
+    faults = option_faults(options)
     if options.cluster is not Cluster.slurm:
-        found.append(
+        faults.append(
             f"hydra.launcher.cluster={options.cluster} is for tests of other programs. "
             "Take cluster=slurm, or hydra/launcher=local to measure here."
         )
     if options.nodes != cell.nodes:
-        found.append(f"hydra.launcher.nodes={options.nodes} where the cell is of nodes={cell.nodes}: give that instead")
-    return [*found, *_gpu_faults(cell, options)]
+        faults.append(
+            f"hydra.launcher.nodes={options.nodes} where the cell is of nodes={cell.nodes}: give that instead"
+        )
+    return [*faults, *_gpu_faults(cell, options)]
 
 
 def sweep_faults(options: list[SlurmOptions]) -> list[str]:
-    """Options of the whole sweep that differ from cell to cell."""
-    found = []
+    """Return a fault for each option of the whole sweep that differs from cell to cell."""
+    faults = []
     for key in _OF_THE_SWEEP:
-        values = list(dict.fromkeys(str(getattr(each, key)) for each in options))
+        values = list(dict.fromkeys(str(getattr(cell_options, key)) for cell_options in options))
         if len(values) > 1:
-            found.append(f"hydra.launcher.{key} must be one for the whole sweep; found {', '.join(values)}")
-    return found
+            faults.append(f"hydra.launcher.{key} must be one for the whole sweep; found {', '.join(values)}")
+    return faults
 
 
 def _gpu_faults(cell: Cell, options: SlurmOptions) -> list[str]:
@@ -166,12 +168,12 @@ def _gpu_faults(cell: Cell, options: SlurmOptions) -> list[str]:
 
 
 def _additional_faults(options: SlurmOptions) -> list[str]:
-    found = []
-    for given in options.additional:
-        name = str(given).replace("_", "-")
+    faults = []
+    for option in options.additional:
+        name = str(option).replace("_", "-")
         key = _OWN.get(name, name.replace("-", "_"))
         if key in KEYS:
-            found.append(f"hydra.launcher.additional.{given}: say hydra.launcher.{key}")
+            faults.append(f"hydra.launcher.additional.{option}: say hydra.launcher.{key}")
         elif name in _OWN:
-            found.append(f"hydra.launcher.additional.{given}: the launcher sets --{name} itself")
-    return found
+            faults.append(f"hydra.launcher.additional.{option}: the launcher sets --{name} itself")
+    return faults

@@ -1,4 +1,4 @@
-"""Runs the jobs of any Hydra application through submitit: task function and configuration travel as pickles."""
+"""Runs the jobs of any Hydra application through submitit, which pickles task function and configuration."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ _SIGNAL_DELAY_S = 90
 
 @dataclass(frozen=True, kw_only=True)
 class HydraJob:
-    """One job of a sweep, to be called in a process of its own."""
+    """One job of a sweep; its own process calls it."""
 
     context: HydraContext | None
     config: DictConfig | None
@@ -31,7 +31,7 @@ class HydraJob:
     singletons: Any = field(default_factory=Singleton.get_state)
 
     def __call__(self) -> JobReturn:
-        """Run the task function as Hydra's own launcher would."""
+        """Run the task function as Hydra's own launcher does, and return its result."""
         from submitit import JobEnvironment
 
         if self.context is None or self.config is None or self.task_function is None:
@@ -52,19 +52,19 @@ class HydraJob:
 
 
 def run_jobs(calls: Sequence[HydraJob], options: list[SlurmOptions]) -> list[JobReturn]:
-    """Submit the jobs, grouped by their requests, and wait for all of them; returns in the order given.
+    """Submit the jobs, grouped by their requests, and wait for all of them. Return results in the order given.
 
-    A job that ends without a result is a failed return with the error as its value: the others are kept. A job on
-    several nodes returns what its first task returns. Raises ConfigurationError.
+    A job that ends without a result gets a failed one with the error as its value: the others are kept. The result of a
+    job on several nodes is that of its first task. Raises ConfigurationError.
     """
-    found = [fault for each in options for fault in option_faults(each)] + sweep_faults(options)
-    if found:
-        raise ConfigurationError(list(dict.fromkeys(found)))
+    faults = [fault for job_options in options for fault in option_faults(job_options)] + sweep_faults(options)
+    if faults:
+        raise ConfigurationError(list(dict.fromkeys(faults)))
     size = len(calls)
     if options[0].cluster is Cluster.slurm:
         require_slurm()
         size = max_array_size()
-    jobs = [Job(cells=(place,), request=Request.of(each)) for place, each in enumerate(options)]
+    jobs = [Job(cells=(place,), request=Request.of(job_options)) for place, job_options in enumerate(options)]
     submitted: dict[int, Any] = {}
     for array in arrays(jobs, size):
         for job, handle in zip(array.jobs, _submit(array, calls, options[0]), strict=True):
@@ -79,9 +79,9 @@ def _submit(array: Array, calls: Sequence[HydraJob], options: SlurmOptions) -> l
     request = array.request
     executor.update_parameters(timeout_min=request.time_min, nodes=dict(request.parameters)["nodes"])
     if options.cluster is Cluster.slurm:
-        given = {key: value for key, value in request.parameters_of_submitit().items() if key not in {"time", "nodes"}}
+        rest = {key: value for key, value in request.parameters_of_submitit().items() if key not in {"time", "nodes"}}
         executor.update_parameters(
-            **{f"slurm_{key}": value for key, value in given.items()},
+            **{f"slurm_{key}": value for key, value in rest.items()},
             slurm_setup=list(request.setup),
             slurm_signal_delay_s=min(_SIGNAL_DELAY_S, request.time_min * 60 // 10),
             slurm_array_parallelism=array.parallel,

@@ -1,7 +1,7 @@
-"""Where the tasks of a job on several nodes meet: at the first of its nodes, as SLURM addresses it.
+"""The rendezvous of the tasks of a job on several nodes: SLURM's address of its first node, and a port.
 
-A profile that measures between machines runs one task a node; what the tasks are comes from the variables that srun
-sets (srun(1), OUTPUT ENVIRONMENT VARIABLES).
+A profile that measures between machines runs one task on each node. The ranks of the tasks come from the variables that
+srun sets (srun(1), OUTPUT ENVIRONMENT VARIABLES).
 """
 
 import os
@@ -13,17 +13,17 @@ from sailor_exp.slurm.commands import SlurmCommandError, run
 from sailor_exp.sweep.machines import Rendezvous
 
 _FIRST_PORT, _PORTS = 20000, 10000
-"""Below the ports that Linux hands to outgoing connections (ip_local_port_range begins at 32768)."""
+"""Ports below those that Linux gives to outgoing connections (ip_local_port_range begins at 32768)."""
 
 
 class NoRendezvousError(SailorExpError):
-    """A process that is not a task of a SLURM job step, or whose first node cannot be told."""
+    """The process is not a task of a SLURM job step, or the first node of its job is unknown."""
 
 
 def of_this_task(environment: Mapping[str, str] | None = None, ask: Callable[[list[str]], str] = run) -> Rendezvous:
     """Return the rendezvous of the task that this process is.
 
-    The port follows from the job's id, so that all tasks know it and jobs beside each other do not meet.
+    The port follows from the job's id, so that all tasks of a job use the same port, and jobs at the same time do not.
     Raises NoRendezvousError.
     """
     variables = os.environ if environment is None else environment
@@ -42,10 +42,10 @@ def of_this_task(environment: Mapping[str, str] | None = None, ask: Callable[[li
 
 
 def _address_of_first(nodes: str, ask: Callable[[list[str]], str]) -> str:
-    """Return NodeAddr of the first node: its name in SLURM need not be one that resolves."""
+    """Return NodeAddr of the first node: the node's name in SLURM may not resolve."""
     try:
         first = ask(["scontrol", "show", "hostnames", nodes]).split()[0]
-        found = re.search(r"\bNodeAddr=(\S+)", ask(["scontrol", "show", "node", first]))
+        match = re.search(r"\bNodeAddr=(\S+)", ask(["scontrol", "show", "node", first]))
     except (SlurmCommandError, IndexError) as error:
         raise NoRendezvousError(f"cannot tell the first node of {nodes}: {error}") from error
-    return found.group(1) if found else first
+    return match.group(1) if match else first

@@ -1,4 +1,4 @@
-"""What one job asks SLURM for, in submitit's terms."""
+"""What one job asks SLURM for, under submitit's names."""
 
 import shlex
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any
 from sailor_exp.slurm.options import SlurmOptions, gpus_asked
 
 NO_EFFECT = "URG@1"
-"""A signal that a process ignores unless it asks for it, in place of submitit's USR2.
+"""A signal that processes ignore by default, in place of submitit's USR2.
 
-SLURM may send the signal before the limit up to a minute early, so with a limit of a minute or two it would end a job
-that has only begun: Python dies of USR2 until submitit has set its handler. A job of cells has nothing to save: each
-cell is written when it is measured.
+SLURM may send its signal before the time limit up to a minute early. With a limit of a minute or two USR2 would end a
+job that has only begun: it kills Python until submitit has set its handler. A job of cells has nothing to save: each
+cell's record is written when the cell is measured.
 """
 
 _PLAIN = ("partition", "account", "qos", "constraint", "gres", "gpus_per_node")
@@ -33,17 +33,17 @@ class Request:
 
     @classmethod
     def of(cls, options: SlurmOptions) -> "Request":
-        """Return the request that a cell's options make."""
-        given = {key: getattr(options, key) for key in _PLAIN if getattr(options, key) is not None}
-        given |= {"nodes": options.nodes, "ntasks_per_node": 1, "cpus_per_task": options.cpus_per_task}
+        """Return the request of a cell's options."""
+        parameters = {key: getattr(options, key) for key in _PLAIN if getattr(options, key) is not None}
+        parameters |= {"nodes": options.nodes, "ntasks_per_node": 1, "cpus_per_task": options.cpus_per_task}
         if options.mem_gb is not None:
-            given["mem"] = f"{int(options.mem_gb * 1024)}M"
+            parameters["mem"] = f"{int(options.mem_gb * 1024)}M"
         if options.exclusive:
-            given["exclusive"] = True
+            parameters["exclusive"] = True
         additional = {} if options.reservation is None else {"reservation": options.reservation}
         additional |= {str(key).replace("_", "-"): value for key, value in options.additional.items()}
         return cls(
-            parameters=tuple(sorted(given.items())),
+            parameters=tuple(sorted(parameters.items())),
             additional=tuple(sorted(additional.items())),
             setup=tuple(options.setup),
             array_parallelism=options.array_parallelism,
@@ -53,9 +53,9 @@ class Request:
         )
 
     def parameters_of_submitit(self) -> dict[str, Any]:
-        """Keyword arguments of submitit's SlurmExecutor.update_parameters.
+        """Return keyword arguments of submitit's SlurmExecutor.update_parameters.
 
-        Since SLURM 22.05 srun does not inherit the CPUs of a task from sbatch: it is told them again.
+        Since SLURM 22.05 srun does not inherit the CPUs of a task from sbatch, so srun gets them again.
         """
         return {
             **dict(self.parameters),
@@ -66,15 +66,15 @@ class Request:
         }
 
     def described(self) -> dict[str, Any]:
-        """Return what was asked, for the ledger and for people."""
+        """Return the request for the ledger, where people read it."""
         return {**dict(self.parameters), **dict(self.additional), "time_min": self.time_min}
 
 
 def exports(variables: Mapping[str, str], python_path: Path | None) -> list[str]:
-    """Shell lines that set variables in a job, and make it import from a directory first.
+    """Return shell lines that set variables in a job, and put a directory first in its search path for modules.
 
-    `PYTHONSAFEPATH` keeps the working directory out of the search path: `python -m` would put it, and with it the
-    checkout that the job was submitted from, before all others.
+    `PYTHONSAFEPATH` keeps the working directory out of that path: `python -m` would put it first, and with it the
+    checkout from which the job was submitted.
     """
     lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     if python_path is not None:

@@ -1,7 +1,7 @@
-"""What SLURM says of jobs: squeue for those that it holds, sacct for those that ended.
+"""The states of jobs in SLURM: squeue lists present jobs, sacct lists those that ended.
 
-squeue forgets a job MinJobAge seconds after its end, sacct may not be there and lags a little behind. Both are asked
-once for all jobs.
+squeue drops a job MinJobAge seconds after its end; sacct may be missing, and is a little late. Each command runs once
+for all jobs.
 """
 
 import re
@@ -31,7 +31,7 @@ _UNKNOWN_JOB = "Invalid job id"
 class JobState:
     """State of one job under SLURM's own name.
 
-    `reason`: why it waits; `by`: who cancelled it; `accounted`: whether this is accounting's last word on a job.
+    `reason`: why it waits; `by`: who cancelled it; `accounted`: whether the state comes from sacct.
     """
 
     name: str
@@ -48,7 +48,7 @@ class JobState:
 
     @property
     def text(self) -> str:
-        """Return the state as people say it."""
+        """Return the state in people's words."""
         if self.name == "PENDING":
             return "queued"
         return self.name.lower().replace("_", " ")
@@ -56,7 +56,7 @@ class JobState:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """States by job id, and why a command did not answer. What neither command knows is not in `states`."""
+    """States by job id, and why a command did not answer. `states` lacks a job that neither command lists."""
 
     states: Mapping[str, JobState]
     squeue_fault: str | None = None
@@ -64,7 +64,7 @@ class Answer:
 
 
 def ask(job_ids: Iterable[str]) -> Answer:
-    """Return what SLURM says of the jobs; ids are `12`, or `12_3` in an array."""
+    """Return SLURM's states of the jobs; ids are `12`, or `12_3` in an array."""
     wanted = list(job_ids)
     if not wanted:
         return Answer(states={})
@@ -82,23 +82,23 @@ def ask(job_ids: Iterable[str]) -> Answer:
 
 
 def _tells_more(state: JobState, states: Mapping[str, JobState], job_id: str) -> bool:
-    """Accounting may lag: it does not speak of a job as running that squeue has seen end."""
+    """Whether sacct's state counts: sacct is late, and may list a job as running that squeue lists as ended."""
     return state.ended or job_id not in states
 
 
 def find(job_name: str) -> str | None:
-    """Return the id of the job or array of that name, None where there is none.
+    """Return the id of the job or array with this name, or None.
 
     Raises SlurmCommandError if squeue does not answer.
     """
-    known = run(["squeue", "--noheader", "--states=all", f"--name={job_name}", "--format=%F"]).split()
-    if known:
-        return known[0]
+    queued = run(["squeue", "--noheader", "--states=all", f"--name={job_name}", "--format=%F"]).split()
+    if queued:
+        return queued[0]
     try:
-        kept = run(["sacct", "--allocations", "--noheader", "--parsable2", f"--name={job_name}", "--format=JobID"])
+        ended = run(["sacct", "--allocations", "--noheader", "--parsable2", f"--name={job_name}", "--format=JobID"])
     except SlurmCommandError:
         return None
-    return kept.split()[0].partition("_")[0] if kept.split() else None
+    return ended.split()[0].partition("_")[0] if ended.split() else None
 
 
 def _squeue(arrays: str) -> tuple[dict[str, JobState], str | None]:
@@ -110,7 +110,7 @@ def _squeue(arrays: str) -> tuple[dict[str, JobState], str | None]:
 
 
 def read_squeue(printed: str) -> dict[str, JobState]:
-    """Read lines of `JOBID|STATE|REASON|NODELIST`."""
+    """Return states by job id, from lines of `JOBID|STATE|REASON|NODELIST`."""
     states = {}
     for line in printed.splitlines():
         job_id, name, reason, nodes = line.strip().split("|", 3)
@@ -127,9 +127,9 @@ def _sacct(arrays: str) -> tuple[dict[str, JobState], str | None]:
 
 
 def read_sacct(printed: str) -> dict[str, JobState]:
-    """Read lines of `JobID|State|ExitCode|NodeList`, steps included.
+    """Return states by job id, from lines of `JobID|State|ExitCode|NodeList` for jobs and their steps.
 
-    A step that was killed for memory makes its job so, whatever the batch script returned.
+    A job is OUT_OF_MEMORY if one of its steps is, whatever the batch script returned.
     """
     states: dict[str, JobState] = {}
     killed = set()

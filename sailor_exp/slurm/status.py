@@ -1,4 +1,4 @@
-"""The grid as it stands: which cells are there, queued, running or gone, and in which job. Nothing is written."""
+"""Shows the state of each cell of a grid and its job, and cancels the jobs. No record is written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from sailor_exp.sweep.reuse import record_of
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """State of one cell, the job that tells of it, what there is to say, and the log of a job that left no record."""
+    """State of one cell, its job, a detail for people, and the log of a job that left no record."""
 
     cell: Cell
     state: str
@@ -36,7 +36,7 @@ def rows(cells: Sequence[Cell], submission_dir: Path) -> list[Row]:
 
 
 def cancel(cells: Sequence[Cell], submission_dir: Path) -> list[str]:
-    """Take back the jobs of these cells that are queued or running; returns their ids.
+    """Cancel the jobs of these cells that are queued or running, and return their ids.
 
     Raises SlurmCommandError, LedgerError, StorageError.
     """
@@ -54,13 +54,13 @@ def local_rows(cells: Sequence[Cell]) -> list[Row]:
     return [_row(cell, None) for cell in cells]
 
 
-def print_rows(found: Sequence[Row], page: Console) -> None:
-    """Print a table of the grid and a line of counts."""
+def print_rows(grid: Sequence[Row], page: Console) -> None:
+    """Print a table of the grid, the logs of jobs without a record, and a line of counts."""
     table = Table(title="sweep", title_justify="left")
-    keys = keys_of([row.cell for row in found])
+    keys = keys_of([row.cell for row in grid])
     for column in ("model", "gpu", *keys, "state", "job", ""):
         table.add_column(column, justify="right" if column in keys else "left")
-    for row in found:
+    for row in grid:
         own = cell_keys(row.cell)
         table.add_row(
             subject(row.cell),
@@ -71,19 +71,19 @@ def print_rows(found: Sequence[Row], page: Console) -> None:
             escape(row.detail),
         )
     page.print(table)
-    for log in dict.fromkeys(row.log for row in found if row.log is not None):
+    for log in dict.fromkeys(row.log for row in grid if row.log is not None):
         page.print(f"log: {log}", highlight=False, soft_wrap=True)
-    states = [row.state for row in found]
+    states = [row.state for row in grid]
     page.print(", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)), highlight=False)
 
 
 def _row(cell: Cell, job: Known | None) -> Row:
     if job is not None and job.active and job.state is not None:
         return Row(cell=cell, state=job.state.text, job_id=job.job_id, detail=job.state.reason or job.state.nodes or "")
-    made = record_of(cell)
-    if made is not None and (job is None or not made.outcome.broken or made_in(made, job.job_id)):
-        detail = made.ending.message.splitlines()[0] if made.ending else _place_of(made)
-        return Row(cell=cell, state=made.outcome.value, job_id=_job_of(made), detail=detail)
+    record = record_of(cell)
+    if record is not None and (job is None or not record.outcome.broken or made_in(record, job.job_id)):
+        detail = record.ending.message.splitlines()[0] if record.ending else _place_of(record)
+        return Row(cell=cell, state=record.outcome.value, job_id=_job_of(record), detail=detail)
     if job is None:
         return Row(cell=cell, state="not submitted", job_id="", detail="")
     state = job.state.text if job.state is not None else "forgotten by SLURM"
@@ -91,15 +91,15 @@ def _row(cell: Cell, job: Known | None) -> Row:
     return Row(cell=cell, state=state, job_id=job.job_id, detail=detail, log=job.log if job.log.exists() else None)
 
 
-def _place_of(made: Record[Any]) -> str:
-    """Return the nodes and the GPUs that a measured cell was given."""
-    slurm = made.provenance.slurm
-    given = [slurm.get("SLURM_JOB_NODELIST"), f"GPUs {slurm.get('CUDA_VISIBLE_DEVICES')}"]
-    return " ".join(part for part in given[: 1 + ("CUDA_VISIBLE_DEVICES" in slurm)] if part)
+def _place_of(record: Record[Any]) -> str:
+    """Return the nodes and the GPUs on which a cell was measured."""
+    slurm = record.provenance.slurm
+    parts = [slurm.get("SLURM_JOB_NODELIST"), f"GPUs {slurm.get('CUDA_VISIBLE_DEVICES')}"]
+    return " ".join(part for part in parts[: 1 + ("CUDA_VISIBLE_DEVICES" in slurm)] if part)
 
 
-def _job_of(made: Record[Any]) -> str:
-    slurm = made.provenance.slurm
+def _job_of(record: Record[Any]) -> str:
+    slurm = record.provenance.slurm
     if "SLURM_ARRAY_JOB_ID" in slurm:
         return f"{slurm['SLURM_ARRAY_JOB_ID']}_{slurm['SLURM_ARRAY_TASK_ID']}"
     return slurm.get("SLURM_JOB_ID", "")

@@ -1,4 +1,4 @@
-"""From jobs and their requests to arrays and calls of sbatch."""
+"""Groups jobs into arrays by their requests, and calls sbatch."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from sailor_exp.slurm.request import NO_EFFECT, Request
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Something to run and what it asks for. `cells`: places in the grid."""
+    """A job and its request. `cells`: places in the grid."""
 
     cells: tuple[int, ...]
     request: Request
@@ -25,7 +25,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """Jobs of one request that are submitted by one call of sbatch. At most `parallel` of them run at once."""
+    """Jobs of one request, which one call of sbatch submits. At most `parallel` of them run at once."""
 
     jobs: tuple[Job, ...]
     request: Request
@@ -33,9 +33,9 @@ class Array:
 
 
 def arrays(jobs: Sequence[Job], max_array_size: int) -> list[Array]:
-    """Group jobs of equal requests; no array has more than `max_array_size`.
+    """Group jobs of equal requests into arrays of at most `max_array_size` jobs.
 
-    Where that makes several arrays of one request, they share its `array_parallelism`.
+    Several arrays of one request share its `array_parallelism`.
     """
     return [array for alike in _by_request(jobs) for array in _chunks(alike, max_array_size)]
 
@@ -71,7 +71,7 @@ def submit(
     folder: Path,
     setup: Sequence[str],
 ) -> str:
-    """Call sbatch once; returns the id of the job or array.
+    """Call sbatch once, and return the id of the job or array.
 
     calls: what each job of the array runs. setup: shell lines after those of the request.
     Raises SubmissionRefused.
@@ -88,9 +88,9 @@ def submit(
         setup=[*array.request.setup, *setup],
         array_parallelism=array.parallel,
     )
-    said = io.StringIO()
+    hidden_output = io.StringIO()
     try:
-        with outside_any_job(), contextlib.redirect_stderr(said):
+        with outside_any_job(), contextlib.redirect_stderr(hidden_output):
             jobs = executor.submit_array(calls)
     except (FailedJobError, FailedSubmissionError) as error:
         request = {**dict(array.request.parameters), "time_min": array.request.time_min}
@@ -118,7 +118,7 @@ _UNKNOWN_OPTION = re.compile(r"(?:unrecognized|invalid|ambiguous) option '?-{0,2
 
 
 class SubmissionRefused(SailorExpError):  # noqa: N818  # reads as what happened
-    """sbatch refused a request. `options` are those that it may be about, empty where the message names none."""
+    """sbatch refused a request. `options`: those that its message may mean; empty where the message names none."""
 
     def __init__(self, said: str, options: Mapping[str, Any]) -> None:
         self.said = said
@@ -129,24 +129,26 @@ class SubmissionRefused(SailorExpError):  # noqa: N818  # reads as what happened
 
 
 def refusal(printed: str, request: Mapping[str, Any], additional: Mapping[str, Any]) -> SubmissionRefused:
-    """Return the error for what sbatch printed about a request."""
+    """Return the error for the message that sbatch printed about a request."""
     lines = [re.sub(r"^sbatch: (error|fatal): ", "", line).strip(" .") for line in printed.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Try ", "See "))]
-    said = "; ".join(dict.fromkeys(lines)) or "no reason given"
-    return SubmissionRefused(said, _options_about(said, request, additional))
+    message = "; ".join(dict.fromkeys(lines)) or "no reason given"
+    return SubmissionRefused(message, _options_about(message, request, additional))
 
 
-def _options_about(said: str, request: Mapping[str, Any], additional: Mapping[str, Any]) -> dict[str, Any]:
-    if unknown := _UNKNOWN_OPTION.search(said):
+def _options_about(message: str, request: Mapping[str, Any], additional: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := _UNKNOWN_OPTION.search(message):
         name = unknown.group(1)
         return {f"additional.{name}": additional.get(name, "")}
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     for pattern, names in _ABOUT:
-        if re.search(pattern, said, re.IGNORECASE):
-            found |= {name: request[name] for name in names if name in request}
-            found |= {f"additional.{name}": additional[name] for name in additional if re.search(pattern, name)}
-        if found:
+        if re.search(pattern, message, re.IGNORECASE):
+            options |= {name: request[name] for name in names if name in request}
+            options |= {f"additional.{name}": additional[name] for name in additional if re.search(pattern, name)}
+        if options:
             break
-    return found | {
-        f"additional.{name}": value for name, value in additional.items() if re.search(rf"\b{re.escape(name)}\b", said)
+    return options | {
+        f"additional.{name}": value
+        for name, value in additional.items()
+        if re.search(rf"\b{re.escape(name)}\b", message)
     }

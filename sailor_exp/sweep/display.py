@@ -33,7 +33,7 @@ _STYLE = {
 
 
 class LiveDisplay:
-    """A table of the grid that follows the sweep; plain lines where there is no terminal."""
+    """A table of the grid that follows the sweep; plain lines without a terminal."""
 
     def __init__(self, cells: Sequence[Cell], page: Console) -> None:
         self._cells = cells
@@ -41,7 +41,7 @@ class LiveDisplay:
         self._states = ["waiting"] * len(cells)
         self._details = [""] * len(cells)
         self._live = Live(self._table(), console=page, transient=True) if page.is_terminal else None
-        self._said_at = 0.0
+        self._printed_at = 0.0
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -60,14 +60,14 @@ class LiveDisplay:
         self._details[cell] = f"{steps} steps" if steps else ""
         if self._live is not None:
             self._live.update(self._table())
-        elif time.monotonic() - self._said_at > _PLAIN_EVERY_S:
-            self._said_at = time.monotonic()
+        elif time.monotonic() - self._printed_at > _PLAIN_EVERY_S:
+            self._printed_at = time.monotonic()
             self._page.print(
                 f"{label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
             )
 
     def waiting(self, cell: int, text: str) -> None:
-        """Show the job that a cell waits for; plain output gets a line where that has changed."""
+        """Show the job that a cell waits for; plain output gets a line when the text changes."""
         if self._states[cell] == escape(text):
             return
         self._states[cell] = escape(text)
@@ -78,7 +78,7 @@ class LiveDisplay:
 
     def done(self, cell: int, record: Record[Any], *, reused: bool) -> None:
         """Show how a cell ended."""
-        note = f" (was there{_made_elsewhere(record)})" if reused else ""
+        note = f" (was there{_changed_environment(record)})" if reused else ""
         self._states[cell] = f"[{_STYLE[record.outcome]}]{record.outcome}[/]{note}"
         self._details[cell] = _one_line(record)
         if self._live is not None:
@@ -97,12 +97,12 @@ class LiveDisplay:
         return table
 
 
-def _made_elsewhere(record: Record[Any]) -> str:
-    """What of a record that is used again differs from what would measure now."""
-    made, here = record.provenance, {**package_versions(), "host": platform.node()}
-    there = {**made.versions, "host": made.host}
-    other = [name for name in here if there.get(name) != here[name]]
-    return f", made with another {', '.join(other)}: force=true measures again" if other else ""
+def _changed_environment(record: Record[Any]) -> str:
+    """Return a note of the versions and the host of a reused record that differ from the present ones."""
+    present = {**package_versions(), "host": platform.node()}
+    recorded = {**record.provenance.versions, "host": record.provenance.host}
+    changed = [name for name in present if recorded.get(name) != present[name]]
+    return f", made with another {', '.join(changed)}: force=true measures again" if changed else ""
 
 
 def _one_line(record: Record[Any]) -> str:
@@ -112,7 +112,7 @@ def _one_line(record: Record[Any]) -> str:
 
 
 def print_results(results: Sequence[Result], page: Console) -> None:
-    """Print a table for each model and GPU, where the files are, and each cell that has no number and why."""
+    """Print a table for each model and GPU, the paths of the files, and why a cell has no number."""
     groups = _by_subject(results)
     for (_, title), group in groups.items():
         page.print(_results_table(title, group))
@@ -128,7 +128,7 @@ def print_results(results: Sequence[Result], page: Console) -> None:
 
 
 def _by_subject(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """Results with numbers, by profile and title of the table."""
+    """Return the results with numbers, by profile and title of the table."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         if result.record.outcome is Outcome.ok:

@@ -1,8 +1,8 @@
-"""Runs the ranks of a group: all of them here, or those of this machine, beside the supervisors of other machines.
+"""Runs the ranks of a group: all of them on this machine, or this machine's part of a group on several machines.
 
-Where a group spans machines, each has a supervisor, and they share a directory. A supervisor tells there how its ranks
-ended and what they measured; the first one hears it, and makes the record. So the cause of an end is known wherever it
-was: the ranks of the other machines have only lost a peer.
+A group on several machines has a supervisor on each, and the supervisors share a directory. Each one writes there how
+its ranks ended and what they measured; the first one reads all of it, and writes the record. So the record has the
+cause of an end on any machine: the ranks of the other machines have only lost a peer.
 """
 
 import os
@@ -23,7 +23,7 @@ from sailor_exp.sweep.messages import Cause, Death, Measured, Message, Task
 from sailor_exp.sweep.rank_group import GroupEnd, RankGroup, run_rank
 
 HEARD_WITHIN_S = 60.0
-"""How long after its own ranks' end a supervisor waits for the others' word: file systems that nodes share lag."""
+"""Seconds that a supervisor waits for the others' reports after its own ranks ended: shared file systems lag."""
 
 _LOOK_EVERY_S = 0.2
 
@@ -37,17 +37,17 @@ class Machines(Protocol):
 
     @property
     def log_tag(self) -> str:
-        """What ends the names of the logs of a group, so that no other group has the same."""
+        """End of the names of a group's logs, which is different for every group."""
 
     def run(self, context: Context, cells: Sequence[Cell], logs: Sequence[Path], hear: Hear) -> GroupEnd | None:
-        """Run one group over cells to its end; None where all its ranks finished. `hear`: every rank's messages.
+        """Run one group over cells to its end; return None where all its ranks finished.
 
-        Raises RankStartError.
+        hear: is called for every message, with its rank. Raises RankStartError.
         """
 
 
 class ThisMachine:
-    """All ranks are here, also those that stand for another machine's: on a CPU, over the loopback."""
+    """Runs all ranks here, also those that stand for another machine's: on a CPU, over the loopback."""
 
     @property
     def log_tag(self) -> str:
@@ -72,7 +72,7 @@ def _warn_of_standing_for_others(cell: Cell) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a supervisor tells the others: how its ranks ended, and by cell and rank what they measured."""
+    """A supervisor's report to the others: how its ranks ended, and what they measured, as (rank, message) pairs."""
 
     end: GroupEnd | None
     measured: tuple[tuple[int, Measured], ...] = ()
@@ -80,7 +80,7 @@ class Told:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendezvous:
-    """A task's place among the tasks of its job, and the address where the first of them listens."""
+    """A task's place among the tasks of its job, and the address at which the first task listens."""
 
     rank: int
     world_size: int
@@ -90,34 +90,34 @@ class Rendezvous:
 
     @property
     def init_method(self) -> str:
-        """Return the `init_method` of torch.distributed.init_process_group."""
+        """The `init_method` of torch.distributed.init_process_group."""
         return f"tcp://{self.address}:{self.port}"
 
 
 class SeveralMachines:
-    """One machine's ranks of a group that has as many on each of several, which meet at the first.
+    """Runs this machine's ranks of a group on several machines, with as many ranks on each; they meet at the first.
 
-    directory: of this job alone, on a file system that all of them see.
+    directory: of this job alone, on a file system that all machines share.
     """
 
-    def __init__(self, met: Rendezvous, directory: Path, job: str, heard_within_s: float = HEARD_WITHIN_S) -> None:
-        self._met = met
+    def __init__(self, place: Rendezvous, directory: Path, job: str, heard_within_s: float = HEARD_WITHIN_S) -> None:
+        self._place = place
         self._directory = directory
         self._job = job
         self._heard_within_s = heard_within_s
-        self._path(met.rank).unlink(missing_ok=True)
+        self._path(place.rank).unlink(missing_ok=True)
 
     @property
     def first(self) -> bool:
-        """Whether this machine's supervisor makes the record."""
-        return self._met.rank == 0
+        """Whether this machine's supervisor writes the record."""
+        return self._place.rank == 0
 
     @property
     def log_tag(self) -> str:
         return f"job{self._job}"
 
     def run(self, context: Context, cells: Sequence[Cell], logs: Sequence[Path], hear: Hear) -> GroupEnd | None:
-        """Run the ranks that belong here; on the first machine, hear and join what the others tell."""
+        """Run the ranks of this machine; on the first machine, also pass on the reports of the others to `hear`."""
         measured: list[tuple[int, Measured]] = []
 
         def hear_own(rank: int, message: Message) -> None:
@@ -126,10 +126,10 @@ class SeveralMachines:
             hear(rank, message)
 
         ranks = cells[0].ranks
-        first_rank = self._met.rank * ranks
+        first_rank = self._place.rank * ranks
         task = Task(
             cells=cells,
-            init_method=self._met.init_method,
+            init_method=self._place.init_method,
             logs=logs[first_rank : first_rank + ranks],
             first_rank=first_rank,
         )
@@ -143,55 +143,55 @@ class SeveralMachines:
         )
         end = group.run(run_rank, task)
         if end is not None and end.death.cause is Cause.inherited_cuda:
-            return end  # its ranks are started again; those of the other machines wait for them
+            return end  # the caller starts these ranks again; those of the other machines wait for them
         self.tell(Told(end=end, measured=tuple(measured)))
         return self.joined(end, hear) if self.first else end
 
     def tell_error(self, error: Exception) -> None:
-        """Say that the supervisor here could not go on."""
+        """Report the error that ended the supervisor here. Raises StorageError."""
         death = Death(cause=Cause.error, message=f"{type(error).__name__}: {error}")
         self.tell(Told(end=GroupEnd(death=death, rank=None)))
 
-    def tell(self, told: Told) -> None:
-        """Say how the ranks here ended. Raises StorageError."""
-        write_whole(self._path(self._met.rank), pickle.dumps(told))
+    def tell(self, report: Told) -> None:
+        """Write the report of this machine for the others. Raises StorageError."""
+        write_whole(self._path(self._place.rank), pickle.dumps(report))
 
     def joined(self, end: GroupEnd | None, hear: Hear) -> GroupEnd | None:
-        """Hear the ranks of the other machines; returns the end that explains the others."""
+        """Pass on the messages of the other machines' ranks, and return the end that explains all others."""
         ends = [] if end is None else [end]
         for other in self._others():
-            told = self._heard(other)
-            for rank, message in told.measured:
+            report = self._wait_for_report(other)
+            for rank, message in report.measured:
                 hear(rank, message)
-            ends += [] if told.end is None else [told.end]
+            ends += [] if report.end is None else [report.end]
         return min(ends, key=_explains) if ends else None
 
-    def _heard(self, other: int) -> Told:
+    def _wait_for_report(self, other: int) -> Told:
         deadline = time.monotonic() + self._heard_within_s
-        while (told := self._told_by(other)) is None and time.monotonic() < deadline:
+        while (report := self._report(other)) is None and time.monotonic() < deadline:
             time.sleep(_LOOK_EVERY_S)
         message = f"machine {other} did not say within {self._heard_within_s:g} s how its ranks ended"
-        return told or Told(end=GroupEnd(death=Death(cause=Cause.error, message=message), rank=None))
+        return report or Told(end=GroupEnd(death=Death(cause=Cause.error, message=message), rank=None))
 
     def _abandoned(self) -> bool:
-        return any((told := self._told_by(other)) is not None and told.end is not None for other in self._others())
+        return any((report := self._report(other)) is not None and report.end is not None for other in self._others())
 
     def _others(self) -> list[int]:
-        return [other for other in range(self._met.world_size) if other != self._met.rank]
+        return [other for other in range(self._place.world_size) if other != self._place.rank]
 
-    def _told_by(self, other: int) -> Told | None:
+    def _report(self, other: int) -> Told | None:
         try:
-            told = pickle.loads(self._path(other).read_bytes())  # noqa: S301 - written by this job
+            report = pickle.loads(self._path(other).read_bytes())  # noqa: S301 - written by this job
         except FileNotFoundError:
             return None
-        assert isinstance(told, Told)  # noqa: S101
-        return told
+        assert isinstance(report, Told)  # noqa: S101
+        return report
 
     def _path(self, machine: int) -> Path:
         return self._directory / f"{self._job}_machine{machine}.pickle"
 
 
 def _explains(end: GroupEnd) -> tuple[float, int]:
-    """Rank of an end among those of several machines: a silence explains no more than a lost peer does."""
+    """Return the sort key of an end among machines: a silence explains less than an error, more than a lost peer."""
     between = (Cause.error + Cause.lost_peer) / 2
     return between if end.timed_out else float(end.death.cause), -1 if end.rank is None else end.rank

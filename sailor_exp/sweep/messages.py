@@ -1,4 +1,4 @@
-"""What a rank tells the process that supervises it. No torch here: both sides import this."""
+"""The task of a rank, and its messages to its supervisor. No torch is imported here: both sides import this module."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from sailor_exp.records.provenance import DeviceFacts
 
 
 class Cause(IntEnum):
-    """Why a rank ended early. Where ranks differ, the lowest is the cause and the others its consequences.
+    """Why a rank ended early. Where ranks differ, the lowest cause is the real one, and the others follow from it.
 
     `inherited_cuda`: the rank was forked from a process that had called CUDA; it can be started in another way.
-    `refused`: the machine is not what was asked for; no cell of the sweep can be measured on it.
+    `refused`: the machine does not fit the configuration; no cell of the sweep can be measured on it.
     """
 
     inherited_cuda = -1
@@ -27,7 +27,7 @@ class Cause(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The rank is in a phase, and has done so many steps in it."""
+    """The rank is in a phase, and has done this number of steps in it."""
 
     phase: str
     steps: int = 0
@@ -45,7 +45,7 @@ class Death:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The rank is done with the cell at this place of its list: on which device, and what its profile sends."""
+    """The rank has measured the cell at this place of its list: its device, and the share that its profile sends."""
 
     cell: int
     device: DeviceFacts
@@ -54,7 +54,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The rank is done with all its cells."""
+    """The rank has measured all its cells."""
 
 
 Message = Progress | Death | Measured | Finished
@@ -62,10 +62,10 @@ Message = Progress | Death | Measured | Finished
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The cells of one process group: equal but for the microbatch.
+    """The task of one process group: its cells are equal except for the microbatch.
 
-    init_method: of torch.distributed, where no other group has met. first_rank: of those that this machine runs;
-    `logs` has a path for each of these.
+    init_method: of torch.distributed, which no other group has used. first_rank: the first one on this machine; `logs`
+    has a path for each rank on this machine.
     """
 
     cells: Sequence[Cell]

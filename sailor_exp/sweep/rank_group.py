@@ -1,9 +1,9 @@
-"""The tensor parallel ranks of a cell: started together, watched, and ended together.
+"""Starts the ranks of a group together, watches them, and ends them together.
 
 Ranks are forked from a server that has imported torch, deepspeed and megatron-core once, and has touched no
-device. Each has a pipe of its own to the supervisor. A rank that runs out of memory says so and leaves at once:
-its peers, who would wait for it in a collective, lose their connection or are killed. The death of a process frees
-its memory, so nothing needs to be agreed on inside the group.
+device. Each rank has its own pipe to the supervisor. A rank that runs out of memory reports it and exits at once:
+its peers, which would wait for it in a collective, lose their connection or are killed. The end of a process frees
+its memory, so the ranks need no agreement.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from sailor_exp.records.provenance import THREADS_PER_RANK
 from sailor_exp.sweep.messages import Cause, Death, Finished, Message, Progress, Task
 
 GRACE_S = 0.5
-"""How long the other ranks have to say what they saw, once one has died."""
+"""Seconds that the other ranks have for their reports, once one has died."""
 
 _CODE = Path(sailor_exp.__file__).resolve().parent.parent
 
@@ -52,10 +52,11 @@ class GroupEnd:
 
 @cache
 def server(device: Device) -> ForkServerContext:
-    """Start the server that ranks are forked from, once a process; it imports in the background.
+    """Start the server that forks the ranks, once in each process, and return its context.
 
-    It must find this very code, whatever the working directory. NVML answers whether there is a GPU, so that the
-    server creates no CUDA context, which a fork would inherit broken. An interrupt is for the supervisor to act on.
+    The server imports in the background. It must find this very code, whatever the working directory. NVML reports
+    whether there is a GPU, so that the server creates no CUDA context, which would be broken in a fork. Only the
+    supervisor acts on an interrupt.
     """
     os.environ |= {
         "DS_ACCELERATOR": device.value,
@@ -72,10 +73,10 @@ def server(device: Device) -> ForkServerContext:
 
 
 def _search_first() -> list[str]:
-    """Return where ranks look for modules first: with this very code, then in what PYTHONPATH names.
+    """Return the directories in which ranks look for modules first: that of this very code, then PYTHONPATH.
 
-    An installed package is found without, after PYTHONPATH. Named there it would bring along all that is installed
-    beside it, and ranks would compute with another torch than a `module load` named.
+    An installed package needs no such entry: Python looks there after PYTHONPATH. With an entry, everything installed
+    beside the package would come first, and ranks would compute with another torch than that of a `module load`.
     """
     named = [path for path in [os.environ.get("PYTHONPATH")] if path]
     installed = _CODE in {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
@@ -84,13 +85,13 @@ def _search_first() -> list[str]:
 
 @cache
 def fresh_processes() -> SpawnContext:
-    """Ranks that import for themselves, for where the server's imports have spoilt what is forked from it."""
+    """Return the context for ranks that import for themselves: needed where the server's imports have called CUDA."""
     return multiprocessing.get_context("spawn")
 
 
 @contextlib.contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """For what a child process inherits: Python's fork server ignores interrupts only when its imports are done."""
+    """Ignore interrupts, so that a child process inherits this: Python's fork server does so only after its imports."""
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -99,11 +100,10 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 class RankGroup:
-    """The processes of a group that run on this machine, with one target.
+    """The processes of a group that run on this machine, with one target function. A group is used once.
 
-    `on_message` hears every message of every rank. `first_rank`: of those here; ranks go by their number in the whole
-    group. `abandoned` tells whether the ranks of another machine have ended early, so that these wait for nobody.
-    A group is used once.
+    `on_message` is called with every message of every rank. `first_rank`: the first one here; ranks are numbered in the
+    whole group. `abandoned` returns whether the ranks of another machine ended early: these ranks then end, too.
     """
 
     def __init__(
@@ -130,9 +130,9 @@ class RankGroup:
         self._finished: set[int] = set()
 
     def run(self, target: Target, task: Any) -> GroupEnd | None:
-        """Start the ranks and follow them to their end; None where all finished.
+        """Start the ranks and follow them to their end; return None where all finished.
 
-        Kills what is left of its own ranks before it returns, also when interrupted. Raises RankStartError.
+        Kills its own remaining ranks before it returns, also when interrupted. Raises RankStartError.
         """
         try:
             for rank in range(self._first_rank, self._first_rank + self._size):
@@ -179,7 +179,7 @@ class RankGroup:
             self._receive(handles[pipe])
 
     def _receive(self, rank: int) -> None:
-        """Take one message; a pipe that closed without a last one belongs to a rank that was ended from outside."""
+        """Receive one message. A pipe that closes without a last message is that of a rank ended from outside."""
         self._heard[rank] = time.monotonic()
         try:
             message: Message = self._pipes[rank].recv()
@@ -230,7 +230,7 @@ class RankGroup:
 
 
 def verdict(deaths: Mapping[int, Death]) -> GroupEnd:
-    """Return the death that explains the others: out of memory, then a signal, then an error, then a lost peer."""
+    """Return the end that explains all deaths: the lowest cause, and among equal causes the lowest rank."""
     rank = min(deaths, key=lambda rank: (deaths[rank].cause, rank))
     return GroupEnd(death=deaths[rank], rank=rank)
 
@@ -240,9 +240,9 @@ def _hint(signal_name: str) -> str:
 
 
 def run_rank(rank: int, pipe: Connection, task: Task) -> None:
-    """Entry of a rank process; `rank` counts in this machine.
+    """Run a rank process; `rank` is counted on this machine.
 
-    A library that does not load is told, and not only to the terminal.
+    A library that does not load is reported to the supervisor, not only to the terminal.
     """
     try:
         from sailor_exp.sweep.rank_process import run

@@ -1,4 +1,4 @@
-"""One rank: joins its group, builds the parts, measures its cells one after another, and tells how it ended."""
+"""One rank: joins its group, builds the parts, measures its cells one after another, and reports how it ended."""
 
 import contextlib
 import faulthandler
@@ -37,7 +37,7 @@ with without_compiling():
     import sailor_exp.profiles.layers.rank
 
 EXIT_TOLD = 3
-"""Exit status of a rank that ended early and said why."""
+"""Exit status of a rank that ended early and reported why."""
 
 _OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory"
@@ -46,35 +46,35 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 _NO_STACK = re.compile("Resource temporarily unavailable")
-"""What a thread says that gets no stack: out of memory where memory is limited, else the system's own limits."""
+"""Message of a thread that gets no stack: out of memory where memory is limited, else a limit of the system."""
 
 _LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|NCCL|remote process|Socket", re.IGNORECASE)
 
 
 class Voice:
-    """The rank's pipe to its supervisor; remembers the phase, for the case that it is the last one."""
+    """The rank's pipe to its supervisor; it keeps the phase, for the report of an early end."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.phase = "start"
 
     def progress(self, phase: str, steps: int = 0) -> None:
-        """Say where the rank is."""
+        """Send the phase of the rank and its number of steps."""
         self.phase = phase
         self._pipe.send(Progress(phase=phase, steps=steps))
 
     def entering(self, phase: str) -> None:
-        """Remember where the rank is, without a word: called inside a step."""
+        """Keep the phase without a message, for calls inside a step."""
         self.phase = phase
 
     def send(self, message: Measured | Finished | Death) -> None:
-        """Say what ends a cell or the rank."""
+        """Send the message that ends a cell or the rank."""
         self._pipe.send(message)
 
 
 def run(rank: int, pipe: Connection, task: Task) -> None:
-    """Entry of a rank process. Never returns to its caller's frame with an exception: it tells, and exits."""
-    gc.freeze()  # what the server imported is garbage for nobody: collections need not look at it
+    """Run a rank process. It never returns or raises: it reports how the rank ended, and exits."""
+    gc.freeze()  # the server's imports never become garbage: collections need not look at them
     _leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     voice = Voice(pipe)
@@ -84,7 +84,7 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
         voice.send(Finished())
     except BaseException as error:  # noqa: BLE001
         traceback.print_exc()
-        _tell_and_leave(voice, error)
+        _report_and_leave(voice, error)
     _leave(0)
 
 
@@ -105,36 +105,36 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
 
 
 def _refuse_inherited_cuda() -> None:
-    """What CUDA holds does not survive a fork: the libraries that the server imports must not have called it."""
+    """Raise InheritedCudaError if the server's imports have called CUDA, whose state does not survive a fork."""
     if torch.cuda._is_in_bad_fork():  # noqa: SLF001
         raise InheritedCudaError
 
 
 def _limit_memory(cell: Cell, agreement: RankAgreement) -> None:
-    """Bound what a rank on a CPU can allocate from here on: gpu.memory_gb beyond what libraries and threads hold.
+    """Limit what a rank on a CPU can allocate from here on: gpu.memory_gb beyond what libraries and threads hold.
 
-    The group talks once before, so that its threads stand: a thread that gets no stack ends nothing, it leaves the
-    peers waiting.
+    The group communicates once before the limit, so that its threads exist: a thread that gets no stack does not end
+    the rank, and its peers would wait.
     """
     agreement.maximum([0.0])
     if cell.gpu.device is Device.cpu:
         limit_data(int(cell.gpu.memory_gb * GIB))
 
 
-def _tell_and_leave(voice: Voice, error: BaseException) -> Never:
+def _report_and_leave(voice: Voice, error: BaseException) -> Never:
     with contextlib.suppress(OSError):
         voice.send(Death(cause=cause_of(error), message=_message(error), phase=voice.phase))
     _leave(EXIT_TOLD)
 
 
 def _message(error: BaseException) -> str:
-    """Return the error's first line; the kind of it too, unless it is one of ours, which says all."""
+    """Return the error's first line, with its type unless the error is one of ours, whose message is complete."""
     first_line = str(error).strip().partition("\n")[0] or repr(error)
     return first_line if isinstance(error, SailorExpError) else f"{type(error).__name__}: {first_line}"
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Tell running out of memory, losing a peer and a refused device from everything else."""
+    """Return the cause: inherited CUDA, a refused device, out of memory, a lost peer, or any other error."""
     text = str(error)
     if isinstance(error, InheritedCudaError):
         return Cause.inherited_cuda
@@ -157,7 +157,7 @@ def _leave(status: int) -> Never:
 
 
 def _leave_with_parent() -> None:
-    """Exit when the supervisor is gone, whatever this rank waits for."""
+    """Start a thread that exits when the supervisor is gone, whatever this rank waits for."""
     parent = parent_process()
     if parent is None:
         return
@@ -179,4 +179,4 @@ def _redirect_output(log: Path) -> None:
     faulthandler.enable()
 
 
-_PAID_FOR_ONCE = (deepspeed, sailor_exp.profiles.layers.rank)  # by the fork server, for all ranks
+_PAID_FOR_ONCE = (deepspeed, sailor_exp.profiles.layers.rank)  # the fork server imports these, for all ranks

@@ -1,7 +1,7 @@
-"""Measures the cells of a grid: what is there already is not measured again, every cell ends in a record.
+"""Measures the cells of a grid: a cell with a result is not measured again, and every cell ends in a record.
 
-Cells that differ in the microbatch alone are a pack: one process group measures them one after another, smallest
-first, so that start-up is paid once and running out of memory settles the larger ones.
+Cells that differ only in the microbatch are a pack: one process group measures them one after another, smallest
+first, so that they share one start-up, and out of memory settles the larger ones.
 """
 
 import warnings
@@ -28,18 +28,18 @@ from sailor_exp.sweep.reuse import former, record_of, settled
 
 
 class Display(Protocol):
-    """Shows a sweep while it runs. Cells go by their place in the grid."""
+    """Shows a sweep while it runs. Cells are identified by their place in the grid."""
 
     def running(self, cell: int, phase: str, steps: int) -> None:
-        """The cell is in a phase and has done so many steps in it."""
+        """Show the phase of a cell, and the number of steps in it."""
 
     def done(self, cell: int, outcome: Record[Any], *, reused: bool) -> None:
-        """The cell has its record."""
+        """Show that a cell has its record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A cell, its record, and whether that was there before."""
+    """A cell, its record, and whether the record existed before."""
 
     cell: Cell
     record: Record[Any]
@@ -47,17 +47,17 @@ class Result:
 
 
 Neighbours = Callable[[], Mapping[str, str]]
-"""Returns what shares the node with the job that this process runs in, for the record; asked as each one is made."""
+"""Returns what shares the node with the job that this process runs in; called for each new record."""
 
 
 def run(
     cells: Sequence[Cell], display: Display, machines: Machines | None = None, neighbours: Neighbours = dict
 ) -> list[Result]:
-    """Measure cells, in the order of their packs; results in the order given, the same cell measured once.
+    """Measure cells pack by pack, equal cells once. Return the results in the order given.
 
-    machines: what their groups run on; this machine alone unless given.
+    machines: where the groups run; by default this machine alone.
 
-    Raises StorageError where a record cannot be written, RecordError where one that is there cannot be read,
+    Raises StorageError where a record cannot be written, RecordError where an existing one cannot be read,
     RankStartError and RefusedError where no rank can run here.
     """
     sweep = Sweep(cells, display, machines, neighbours)
@@ -70,7 +70,7 @@ def run(
 
 
 def assist(cells: Sequence[Cell], machines: Machines) -> None:
-    """Run this machine's ranks of cells whose records the supervisor of another machine makes.
+    """Run this machine's ranks of cells whose records the supervisor of another machine writes.
 
     Raises RankStartError, StorageError, RecordError.
     """
@@ -78,22 +78,22 @@ def assist(cells: Sequence[Cell], machines: Machines) -> None:
         waiting = [cells[place] for place in pack if not settled(cells[place])]
         if waiting:
             logs = log_paths(waiting[0], machines.log_tag)
-            end = machines.run(server(waiting[0].gpu.device), waiting, logs, _unheard)
+            end = machines.run(server(waiting[0].gpu.device), waiting, logs, _ignore)
             if end is not None and end.death.cause is Cause.inherited_cuda:
-                machines.run(fresh_processes(), waiting, logs, _unheard)
+                machines.run(fresh_processes(), waiting, logs, _ignore)
 
 
-def _unheard(rank: int, message: Message) -> None:
-    """The other supervisor hears the ranks."""
+def _ignore(rank: int, message: Message) -> None:
+    """Ignore a message: the supervisor on the first machine handles it."""
 
 
 def packs(cells: Sequence[Cell]) -> list[list[int]]:
-    """Places of cells that one process group can measure together, by rising microbatch; of equal cells the first."""
-    found: dict[str, list[int]] = {}
+    """Return the places of cells that one process group can measure, by rising microbatch; equal cells appear once."""
+    alike: dict[str, list[int]] = {}
     first = {repr(cell): place for place, cell in reversed(list(enumerate(cells)))}
     for place in sorted(first.values()):
-        found.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
-    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in found.values()]
+        alike.setdefault(repr(replace(cells[place], mbs=0)), []).append(place)
+    return [sorted(pack, key=lambda place: cells[place].mbs) for pack in alike.values()]
 
 
 @dataclass
@@ -105,7 +105,7 @@ class _GroupState:
 
 
 class Sweep:
-    """The cells of a grid and how far they are. Cells go by their place in the grid."""
+    """The cells of a grid and their results so far. Cells are identified by their place in the grid."""
 
     def __init__(
         self,
@@ -125,16 +125,16 @@ class Sweep:
             prepare(directory)
 
     def results(self) -> list[Result]:
-        """Return the results in the order of the cells, of equal cells one; all of them must be there."""
+        """Return the results in the order of the cells; equal cells share one. Every cell must have its result."""
         by_cell = {repr(result.cell): result for result in self._results.values()}
         return [by_cell[repr(cell)] for cell in self._cells]
 
     def repeated(self) -> list[int]:
-        """Places of cells that stand in the grid before."""
+        """Return the places of cells that occur earlier in the grid."""
         return [place for place in range(len(self._cells)) if place not in self._results]
 
     def result(self, place: int) -> Result | None:
-        """Return the result of one cell, None while it has none."""
+        """Return the result of one cell, or None while it has none."""
         return self._results.get(place)
 
     def waiting(self, pack: Sequence[int]) -> list[int]:
@@ -142,22 +142,22 @@ class Sweep:
         return [place for place in pack if place not in self._results]
 
     def settle(self, pack: Sequence[int]) -> None:
-        """Settle what needs no ranks: what cannot be split, was measured before, or is larger than what ran out."""
+        """Settle cells without ranks: infeasible, measured before, or larger than one that ran out of memory."""
         for place in pack:
             self._settle_without_ranks(place)
         self._skip_after_oom(pack)
 
     def run_pack(self, pack: Sequence[int]) -> None:
-        """Settle what needs no ranks, then start groups until every cell of the pack has its record."""
+        """Settle cells without ranks, then start groups until every cell of the pack has its record."""
         self.settle(pack)
         while waiting := self.waiting(pack):
             self._run_group(waiting)
             self._skip_after_oom(pack)
 
-    def keep(self, place: int, made: Record[Any]) -> None:
-        """Take a record that another process has made for a cell of this sweep."""
-        self._results[place] = Result(cell=self._cells[place], record=made, reused=False)
-        self._display.done(place, made, reused=False)
+    def keep(self, place: int, record: Record[Any]) -> None:
+        """Take a new record as the result of a cell, also one that another process wrote."""
+        self._results[place] = Result(cell=self._cells[place], record=record, reused=False)
+        self._display.done(place, record, reused=False)
 
     def _settle_without_ranks(self, place: int) -> None:
         cell = self._cells[place]
@@ -187,8 +187,8 @@ class Sweep:
     def _run_group(self, places: Sequence[int]) -> None:
         """Run one process group over the cells at `places`; at least the first of them ends in a record.
 
-        Only where ranks turn out to be spoilt by the server that they are forked from does none: the next group is
-        started afresh.
+        There is one exception: where the server that forks the ranks has called CUDA, no cell ends, and the next group
+        starts in fresh processes.
         """
         cells = [self._cells[place] for place in places]
         size = cells[0].ranks * cells[0].nodes
@@ -228,23 +228,23 @@ class Sweep:
     def finish(self, place: int, outcome: Outcome, ending: Ending, slurm: Mapping[str, str] | None = None) -> None:
         """Write the record of a cell that has no numbers.
 
-        slurm: the job that it ended in, where that is not the job that this process runs in.
+        slurm: the job in which the cell ended, if that is not the job that this process runs in.
         Raises StorageError.
         """
         cell = self._cells[place]
         unmeasured = self._record(cell, outcome, ending=ending, slurm=slurm)
-        if (earlier := record_of(cell)) is not None and _says_the_same(earlier, unmeasured):
+        if (earlier := record_of(cell)) is not None and _repeats(earlier, unmeasured):
             self._reuse(place, earlier)
             return
         self._write(place, unmeasured)
 
-    def _write(self, place: int, made: Record[Any]) -> None:
+    def _write(self, place: int, record: Record[Any]) -> None:
         cell = self._cells[place]
         directory = Path(cell.profile_dir)
-        profile_of(cell).before_writing(made, directory)
-        write(made, directory)
-        profile_of(cell).written(made, directory)
-        self.keep(place, made)
+        profile_of(cell).before_writing(record, directory)
+        write(record, directory)
+        profile_of(cell).written(record, directory)
+        self.keep(place, record)
         self._started_at = provenance.now()
 
     def _record(
@@ -268,10 +268,10 @@ class Sweep:
         )
 
 
-def _says_the_same(former: Record[Any], now: Record[Any]) -> bool:
-    """Whether an outcome that took no ranks is on disk already, to the word."""
-    taken_without_ranks = now.outcome in {Outcome.infeasible, Outcome.skipped}
-    return taken_without_ranks and (former.outcome, former.ending) == (now.outcome, now.ending)
+def _repeats(earlier: Record[Any], new: Record[Any]) -> bool:
+    """Whether a new record of an outcome without ranks has the same ending as the one on disk."""
+    without_ranks = new.outcome in {Outcome.infeasible, Outcome.skipped}
+    return without_ranks and (earlier.outcome, earlier.ending) == (new.outcome, new.ending)
 
 
 def _outcome(end: GroupEnd, logs: Sequence[Path]) -> Outcome:

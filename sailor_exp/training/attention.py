@@ -1,8 +1,8 @@
-"""The kernel between query, key, value and the output projection, on any device.
+"""The attention kernel between query, key, value and the output projection, for any device.
 
-Megatron-Core's own needs a CUDA random-number tracker. `unfused` writes out what it computes; `sdpa` hands the same
-to PyTorch, which picks a flash or memory-efficient kernel where it has one. Neither drops anything out: at dropout 0
-the tracker is all that the stock kernel would add.
+Megatron-Core's own kernel needs a CUDA random-number tracker. `unfused` computes the same step by step; `sdpa` passes
+it to PyTorch, which chooses a flash or memory-efficient kernel if it has one. Neither has dropout: at dropout 0 the
+tracker is all that Megatron-Core's kernel would add.
 
 Legend: s sequence, b batch, n heads of this rank, g query groups of this rank, d head dimension.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
-    """Causal attention, within a window where the configuration gives this layer one.
+    """Causal attention, within a window if the configuration gives this layer one.
 
     Takes what Megatron's SelfAttention passes: query (s, b, n, d), key and value (s, b, g, d); returns (s, b, n d).
     """
@@ -41,11 +41,11 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
         return context.permute(2, 0, 1, 3).reshape(sequence, batch, heads * head_dim)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """All of shape (b, n, s, d)."""
+        """Return the context of every head; all tensors have shape (b, n, s, d)."""
         raise NotImplementedError
 
     def hidden_from(self, sequence: int, device: torch.device) -> Tensor:
-        """Positions (s, s) that a query must not see: later ones, and those before its window. Made once."""
+        """Return the mask (s, s) of what a query must not see: later positions, and those before its window."""
         if self.hidden is None or self.hidden.size(0) != sequence:
             position = torch.arange(sequence, device=device)
             distance = position[:, None] - position[None, :]
@@ -55,7 +55,7 @@ class _CoreAttention(MegatronModule):  # type: ignore[misc, unused-ignore]
 
 
 class UnfusedAttention(_CoreAttention):
-    """Scores, mask, softmax and weighted sum, each its own kernel: keeps (b, n, s, s) for the backward."""
+    """Scores, mask, softmax and weighted sum, each in its own kernel; keeps (b, n, s, s) for the backward."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         batch, heads, sequence, head_dim = query.shape

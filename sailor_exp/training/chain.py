@@ -1,4 +1,4 @@
-"""One training step of a small model of a few parts, with marks between them and nothing else."""
+"""One training step of a small model of a few parts, with marks between the parts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sailor_exp.training.parts import Batch, Part, build_parts
 
 @dataclass(frozen=True, kw_only=True)
 class PartIntervals:
-    """What one step took in one part; `accumulate` is None where the backward accumulates by itself."""
+    """Intervals of one part in one step; `accumulate` is None where the backward accumulates by itself."""
 
     forward: Interval
     backward: Interval
@@ -23,22 +23,22 @@ class PartIntervals:
 
 @dataclass(frozen=True, kw_only=True)
 class StepIntervals:
-    """What one step took: in each part, in the order of the model, and in DeepSpeed's step."""
+    """Intervals of one step: of each part, in the order of the model, and of DeepSpeed's step."""
 
     parts: list[PartIntervals]
     update: UpdateIntervals
 
 
-def _nothing(_: str) -> None:
+def _ignore(_: str) -> None:
     return
 
 
 class Chain:
-    """Parts in the order of the model, trained as one by DeepSpeed.
+    """Parts in the order of the model, which DeepSpeed trains as one model.
 
-    The graph is not cut: a tensor that goes from one part to the next has a hook, which the backward calls when the
-    gradient of that tensor is complete, just before it enters the earlier part. Nodes run in the reverse order of their
-    creation, so by then everything of the later part has run. Source: torch/csrc/autograd/engine.cpp, sequence numbers.
+    The graph is not cut. The backward calls a hook on the tensor between two parts when the gradient of that tensor is
+    complete, just before it enters the earlier part. Nodes run in the reverse order of their creation, so everything of
+    the later part has run by then. Source: torch/csrc/autograd/engine.cpp, sequence numbers.
     """
 
     def __init__(self, cell: Cell, device: torch.device, clock: Clock) -> None:
@@ -49,8 +49,8 @@ class Chain:
         # In bf16 DeepSpeed's hooks accumulate into fp32 buffers during the backward, and leave no `.grad` to add to.
         self.accumulates = cell.precision is Precision.fp32
 
-    def step(self, batch: Batch, entering: Callable[[str], None] = _nothing) -> StepIntervals:
-        """Run one step; `entering` hears `"{phase} {part}"` before each."""
+    def step(self, batch: Batch, entering: Callable[[str], None] = _ignore) -> StepIntervals:
+        """Run one step; `entering` receives `"{phase} {part}"` before each phase of each part."""
         marks = _BackwardMarks(self._clock, self.names, entering)
         forwards, loss = self._forward(batch, marks, entering)
         backwards = marks.backward(loss)
@@ -82,9 +82,9 @@ class Chain:
         return intervals, hidden
 
     def _accumulate(self, entering: Callable[[str], None]) -> list[Interval | None]:
-        """Add to every gradient what does not change it, in the order of the backward: 0 times the parameter.
+        """Add 0 times the parameter to every gradient, in the order of the backward. No gradient changes.
 
-        The same traffic as adding the gradient of another microbatch: two tensors are read and one is written.
+        The memory traffic is that of another microbatch's gradient: two tensors are read and one is written.
         """
         if not self.accumulates:
             return [None] * len(self.parts)
@@ -100,7 +100,7 @@ class Chain:
 
 
 class _BackwardMarks:
-    """When the backward went from one part to the part before it."""
+    """Marks the moments when the backward goes from one part to the part before it."""
 
     def __init__(self, clock: Clock, names: Sequence[str], entering: Callable[[str], None]) -> None:
         self._clock = clock
@@ -109,7 +109,7 @@ class _BackwardMarks:
         self._marks: list[object] = []
 
     def watch(self, output: Tensor, index: int) -> None:
-        """Mark the moment when the backward enters the part at `index`, whose output this is."""
+        """Mark the moment when the backward enters the part at `index`, whose output is `output`."""
 
         def mark(_: Tensor) -> None:
             self._marks.append(self._clock.now())
@@ -118,7 +118,7 @@ class _BackwardMarks:
         output.register_hook(mark)  # type: ignore[no-untyped-call]
 
     def backward(self, loss: Tensor) -> list[Interval]:
-        """Run the backward of the whole chain; returns the interval of each part, in the order of the model."""
+        """Run the backward of the whole chain; return the interval of each part, in the order of the model."""
         self._entering(f"backward {self._names[-1]}")
         self._marks.append(self._clock.now())
         loss.backward()  # type: ignore[no-untyped-call]
@@ -128,7 +128,7 @@ class _BackwardMarks:
 
 
 def _names(parts: Sequence[Part]) -> list[str]:
-    """Name each part after its kind, numbered where a kind stands twice."""
+    """Return a name for each part: its kind, with a number if the kind occurs twice."""
     kinds = [part.kind.value for part in parts]
     return [
         f"{kind}_{kinds[: index + 1].count(kind)}" if kinds.count(kind) > 1 else kind

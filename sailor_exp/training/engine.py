@@ -1,4 +1,4 @@
-"""DeepSpeed: its engine and optimizer, and the update of each part inside its step."""
+"""DeepSpeed's engine and optimizer, and the update of each part inside DeepSpeed's step."""
 
 import itertools
 import logging
@@ -14,14 +14,14 @@ from sailor_exp.errors import UpdateSkippedError
 from sailor_exp.instruments.clock import Clock, Interval
 
 _LEARNING_RATE = 1e-6
-"""Small enough that parameters stay where they are: a step costs the same whatever it changes."""
+"""So small that parameters hardly change. The cost of a step does not depend on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateIntervals:
-    """What one DeepSpeed step took: the whole of it, inside it the update of each part, and in bf16 the copies.
+    """Intervals of one DeepSpeed step: the whole step, the update of each part, and in bf16 the copies.
 
-    `copies`: from the master weights to the parameters, of all parts together; empty in fp32.
+    `copies`: from the master weights to the parameters, for all parts together; empty in fp32.
     """
 
     whole: Interval
@@ -29,18 +29,18 @@ class UpdateIntervals:
     copies: list[Interval]
 
 
-def _nothing(_: int) -> None:
+def _ignore(_: int) -> None:
     return
 
 
 class Engine:
     """The DeepSpeed engine that holds the optimizer states of some parts and updates their parameters.
 
-    Each part is a parameter group of one optimizer, which updates group after group: the time of each is marked inside
-    one step, and what a step costs beyond that is paid once, as in training.
+    Each part is a parameter group of one optimizer, which updates group after group. The update of each group is marked
+    inside one step; the rest of the step's cost is paid once, as in training.
 
-    DeepSpeed hooks the module that it is given, for a forward that it thinks is the whole model's. It gets a holder
-    of the parts, so that calling a part runs nothing but the part.
+    DeepSpeed adds hooks to the module that it gets, for the forward of the whole model. It gets a holder of the parts,
+    so that a call of a part runs only the part.
     """
 
     def __init__(self, parts: Sequence[nn.Module], cell: Cell, clock: Clock) -> None:
@@ -49,17 +49,17 @@ class Engine:
         self._engine, self._optimizer = initialize(
             nn.ModuleList(parts), cell, mpu=ModelParallelUnit(), parameters=groups
         )
-        self._entering: Callable[[int], None] = _nothing
+        self._entering: Callable[[int], None] = _ignore
         self._starts: list[Any] = []
         self._copies: list[Interval] = []
         self._mark_groups()
         if cell.precision is Precision.bf16:
             self._time_copies()
 
-    def step(self, entering: Callable[[int], None] = _nothing) -> UpdateIntervals:
-        """Update the parameters from their gradients, and drop these; `entering` hears the place of each part.
+    def step(self, entering: Callable[[int], None] = _ignore) -> UpdateIntervals:
+        """Update the parameters from their gradients, and drop these; `entering` receives the index of each part.
 
-        Raises UpdateSkippedError where a gradient was not finite.
+        Raises UpdateSkippedError if a gradient was not finite.
         """
         self._entering = entering
         self._starts.clear()
@@ -73,15 +73,15 @@ class Engine:
         return UpdateIntervals(whole=whole, parts=parts, copies=list(self._copies))
 
     def lasting_tensors(self) -> list[Tensor]:
-        """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
+        """Return what lasts between steps: parameters, optimizer states; in bf16 also master weights and gradients."""
         return lasting_tensors(self._engine, self._optimizer)
 
     def release(self) -> None:
-        """Let go of the parts: nothing of the engine is used any more."""
+        """Release the parts. The engine cannot be used afterwards."""
         release(self._engine)
 
     def _mark_groups(self) -> None:
-        """Mark when the optimizer turns to each group, and when it is done with the last.
+        """Mark when the optimizer starts each group, and when it has finished the last one.
 
         Source: torch/optim/adam.py and sgd.py: `step` calls `_init_group` first for every group.
         """
@@ -103,19 +103,19 @@ class Engine:
     def _time_copies(self) -> None:
         copy = self._engine.optimizer.update_lp_params
 
-        def timed(*arguments: Any, **keywords: Any) -> Any:
+        def timed_copy(*arguments: Any, **keywords: Any) -> Any:
             start = self._clock.now()
             result = copy(*arguments, **keywords)
             self._copies.append(Interval(start, self._clock.now()))
             return result
 
-        self._engine.optimizer.update_lp_params = timed
+        self._engine.optimizer.update_lp_params = timed_copy
 
 
 class ModelParallelUnit:
     """Megatron-Core's process groups under the names that DeepSpeed calls.
 
-    Without it DeepSpeed takes all ranks for data parallel ones, and shares the optimizer states out among them.
+    Without it DeepSpeed takes all ranks for data parallel ones, and splits the optimizer states among them.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -132,16 +132,16 @@ def initialize(
     num_microbatches: int = 1,
     parameters: Sequence[dict[str, Any]] | None = None,
 ) -> tuple[Any, torch.optim.Optimizer]:
-    """Give a module to DeepSpeed; returns its engine, and the optimizer inside it.
+    """Give a module to DeepSpeed; return its engine, and the optimizer inside it.
 
-    mpu: None for a pipeline, which brings its own. parameters: in groups; unless given all of the module in one.
+    mpu: None for a pipeline, which has its own. parameters: in groups; by default all of the module in one group.
     """
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     for parameter in module.parameters():
-        # DeepSpeed's bf16 optimizer takes a norm though nothing is clipped, and fails on a rank to which it
-        # attributes no parameter: a part may hold replicated ones alone. The norm's value is used nowhere.
+        # DeepSpeed's bf16 optimizer computes a norm although nothing is clipped, and fails on a rank without a model
+        # parallel parameter: a part may have only replicated ones. Nothing uses the norm.
         parameter.model_parallel = True  # type: ignore[attr-defined]
     optimizer = _optimizer(cell, module.parameters() if parameters is None else parameters)
     engine, _, _, _ = deepspeed.initialize(
@@ -155,7 +155,7 @@ def initialize(
 
 
 def lasting_tensors(engine: Any, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Return what stays allocated between steps: parameters, master weights, optimizer states, fp32 gradients."""
+    """Return what lasts between steps: parameters, optimizer states; in bf16 also master weights and gradients."""
     states = [value for state in optimizer.state.values() for value in state.values()]
     gradients = getattr(engine.optimizer, "fp32_groups_gradients_flat", [])
     tensors = [*engine.module.parameters(), *(p for group in optimizer.param_groups for p in group["params"])]
@@ -163,10 +163,10 @@ def lasting_tensors(engine: Any, optimizer: torch.optim.Optimizer) -> list[Tenso
 
 
 def release(engine: Any) -> None:
-    """Take DeepSpeed's hooks off the parameters: its bf16 optimizer's keep all that it holds allocated for good.
+    """Remove DeepSpeed's hooks from the parameters. Otherwise all that its bf16 optimizer holds stays allocated.
 
-    Autograd's node of a parameter holds the hook, the hook the optimizer, and that the parameter: no garbage collector
-    sees the whole circle.
+    Autograd's node of a parameter holds the hook, the hook holds the optimizer, and the optimizer holds the parameter:
+    the garbage collector does not see the whole circle.
     """
     engine.destroy()
 

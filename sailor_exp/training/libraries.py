@@ -1,9 +1,9 @@
-"""What Megatron-Core and DeepSpeed need to run where there is no CUDA. Applied in rank processes only.
+"""What Megatron-Core and DeepSpeed need to run without CUDA. Only rank processes apply it.
 
 - Megatron-Core's rotary embedding moves its frequencies to `torch.cuda.current_device()`
   (megatron/core/models/common/embeddings/rotary_pos_embedding.py, `get_emb`).
 - DeepSpeed compiles a shared-memory all-reduce when it initialises gloo, for half a minute, and fails without a
-  compiler (deepspeed/ops/op_builder/cpu/comm.py); gloo's own all-reduce serves as well.
+  compiler (deepspeed/ops/op_builder/cpu/comm.py). gloo's own all-reduce replaces it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ def apply() -> None:
 
 @contextmanager
 def without_compiling() -> Iterator[None]:
-    """While modules are imported, `torch.compile` gives a function back as it is."""
-    compiling = torch.compile
-    torch.compile = _as_it_is  # type: ignore[assignment]
+    """Let `torch.compile` return a function as it is, while modules are imported."""
+    compiler = torch.compile
+    torch.compile = _uncompiled  # type: ignore[assignment]
     try:
         yield
     finally:
-        torch.compile = compiling
+        torch.compile = compiler
 
 
-def _as_it_is(function: Callable[..., Any] | None = None, **_: Any) -> Any:
-    return _as_it_is if function is None else function
+def _uncompiled(function: Callable[..., Any] | None = None, **_: Any) -> Any:
+    return _uncompiled if function is None else function

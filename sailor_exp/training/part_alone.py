@@ -1,4 +1,4 @@
-"""A model of one part: what a rank holds that has this part and nothing else.
+"""A model of one part, for a rank that has this part and nothing else.
 
 Legend: s sequence, b microbatch, h hidden size.
 """
@@ -23,14 +23,14 @@ class PartAlone:
         self.engine = Engine([self.part], cell, CpuClock())
 
     def step(self) -> None:
-        """Run forward, backward and update. Input, output and their gradients are the step's own, and go with it."""
+        """Run forward, backward and update. The step allocates and frees input, output and their gradients."""
         output = self.forward()
         torch.autograd.backward(output, torch.ones_like(output) if output.dim() else None)
         del output
         self.engine.step()
 
     def release(self) -> None:
-        """Let go of the part, so that nothing of it stays allocated beside the next one."""
+        """Release the part, so that nothing of it stays allocated beside the next one."""
         self.engine.release()
 
     def forward(self) -> Tensor:

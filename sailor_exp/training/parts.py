@@ -1,12 +1,11 @@
-"""The parts of a model at one tensor parallel degree, from Megatron-Core: embedding, transformer layer, head.
+"""The parts of a model at one tensor parallel degree, from Megatron-Core: embedding, transformer layer, norm, head.
 
-A part is a module with one tensor in and one tensor out, cut at its border: what it is given is detached from the
-part before, so that each backward can be run, and timed, by itself.
+A part is a module with one output tensor, which enters the next part. `sailor_exp/training/chain.py` trains parts as
+one model and marks the borders between them.
 
-Legend: s sequence, b microbatch, h hidden size, v padded vocabulary.
+Legend: s sequence, b microbatch, h hidden size, d head dimension, v padded vocabulary.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +59,7 @@ class Batch:
 
 
 def batch_of(cell: Cell, device: torch.device) -> Batch:
-    """Random tokens; the same on every rank, as tensor parallel ranks share their data."""
+    """Return a batch of random tokens, the same on every rank, because tensor parallel ranks share their data."""
     generator = torch.Generator().manual_seed(1234)
     shape = (cell.mbs, cell.model.seq_length)
     tokens, labels = (torch.randint(cell.model.vocab_size, shape, generator=generator) for _ in range(2))
@@ -69,21 +68,21 @@ def batch_of(cell: Cell, device: torch.device) -> Batch:
 
 
 class Part(nn.Module):
-    """A piece of the model that is measured by itself; `kind` says what it stands for."""
+    """A piece of the model that is measured separately, and stands for all layers of its `kind`."""
 
     kind: Kind
 
     def inputs(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
-        """Return what enters the part: the border tensor, or what the batch gives."""
+        """Return what enters the part: the output of the part before, or tensors of the batch."""
         raise NotImplementedError
 
     def outlets(self) -> list[nn.Module]:
-        """Return the modules whose outputs count as handed on."""
+        """Return the modules whose outputs count as outputs of the part."""
         return [self]
 
 
 class Embedding(Part):
-    """Token embedding, split over the vocabulary, and learned positions where the model has them: to (s, b, h)."""
+    """Token embedding, split over the vocabulary, and learned positions if the model has them: (b, s) to (s, b, h)."""
 
     kind = Kind.embedding
 
@@ -110,7 +109,7 @@ class Layer(Part):
         super().__init__()
         self.kind = kind_of_layer(cell.model, number)
         spec = get_gpt_layer_local_spec(normalization=cell.model.normalization.value)
-        # Megatron takes Apex's norm where that is installed; what is measured shall not depend on it.
+        # Megatron uses Apex's norm if it is installed; the measurement must not depend on that.
         spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = WrappedTorchNorm
         spec.submodules.self_attention.submodules.core_attention = _ATTENTION[cell.attention]
         self.layer = build_module(spec, config=config, layer_number=number)
@@ -120,13 +119,13 @@ class Layer(Part):
         return (hidden,)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        # The mask is the attention kernel's own affair; Megatron only hands it through.
+        # The attention kernel has its own mask; Megatron would only pass one through.
         output, _ = self.layer(hidden, attention_mask=None, rotary_pos_emb=self._rotary)
         return output  # type: ignore[no-any-return, unused-ignore]
 
 
 class FinalNorm(Part):
-    """The norm before the head, where the model counts it as a layer of its own."""
+    """The norm before the head, if the model counts it as a layer of its own."""
 
     kind = Kind.final_norm
 
@@ -142,7 +141,7 @@ class FinalNorm(Part):
 
 
 class Head(Part):
-    """Final norm unless that is a part of its own, projection to the split vocabulary, mean cross entropy."""
+    """Final norm unless it is a part of its own, projection to the split vocabulary, mean cross entropy."""
 
     kind = Kind.head
 
@@ -160,7 +159,7 @@ class Head(Part):
         )
 
     def outlets(self) -> list[nn.Module]:
-        """Return projection and loss: the published profiles count the logits as handed on to the loss."""
+        """Return projection and loss: published profiles count the logits, too, as output."""
         return [self.projection, self]
 
     def inputs(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, ...]:
@@ -170,49 +169,47 @@ class Head(Part):
         return mean_loss(self.logits(hidden), labels)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """From (s, b, h) to this rank's share of the vocabulary, (s, b, v / tp)."""
+        """Return the logits of this rank's share of the vocabulary: (s, b, h) to (s, b, v / tp)."""
         logits, _ = self.projection(self.norm(hidden))
         return logits  # type: ignore[no-any-return, unused-ignore]
 
 
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy of logits (s, b, v / tp), split over the tensor parallel ranks, for labels (b, s)."""
+    """Return the mean cross entropy of logits (s, b, v / tp), split over tensor parallel ranks, and labels (b, s)."""
     losses = vocab_parallel_cross_entropy(logits, labels.transpose(0, 1).contiguous())
     return losses.float().mean()  # type: ignore[no-any-return, unused-ignore]
 
 
-def build_parts(cell: Cell, device: torch.device, layers: Sequence[int] | None = None) -> list[Part]:
-    """Build parts of the model on this rank: embedding, transformer layers, (final norm,) head.
+def build_parts(cell: Cell, device: torch.device) -> list[Part]:
+    """Build this rank's share of the measured parts: embedding, transformer layers, (final norm,) head.
 
-    layers: numbers of the transformer layers, counted from 1; unless given those that stand for all.
-    Needs Megatron-Core's parallel state. Parameters are random, as their values do not change what a step costs.
+    Needs Megatron-Core's parallel state. Parameters are random, because their values do not change the cost of a step.
     """
-    numbers = measured_layers(cell.model) if layers is None else layers
     tail = range(cell.model.num_layers + 1, len(kinds_by_layer_id(cell.model)))
-    return [build_layer(cell, layer_id, device) for layer_id in (0, *numbers, *tail)]
+    return [build_layer(cell, layer_id, device) for layer_id in (0, *measured_layers(cell.model), *tail)]
 
 
 def build_part(cell: Cell, kind: Kind, device: torch.device) -> Part:
-    """Build one part of the model on this rank, of a transformer layer the first of its kind."""
+    """Build this rank's share of one kind of part, from the first layer of the kind."""
     kinds = list(kinds_by_layer_id(cell.model).values())
     return build_layer(cell, kinds.index(kind), device)
 
 
 def build_layer(cell: Cell, layer_id: int, device: torch.device) -> Part:
-    """Build the part that one layer id of the model names, on this rank."""
-    part = _unplaced(cell, layer_id).to(device=device, dtype=_dtype(cell))
+    """Build this rank's share of the part with one layer id of the model."""
+    part = _new_part(cell, layer_id).to(device=device, dtype=_dtype(cell))
     part.train()
     _initialize(part)
     return part
 
 
 def hidden_states(cell: Cell, device: torch.device) -> Tensor:
-    """Random hidden states (s, b, h), in the type of the activations."""
+    """Return random hidden states (s, b, h), in the type of the activations."""
     shape = (cell.model.seq_length, cell.mbs, cell.model.hidden_size)
     return torch.randn(shape, device=device, dtype=_dtype(cell))
 
 
-def _unplaced(cell: Cell, layer_id: int) -> Part:
+def _new_part(cell: Cell, layer_id: int) -> Part:
     config = transformer_config(cell)
     match Kind(kinds_by_layer_id(cell.model)[str(layer_id)]):
         case Kind.embedding:
@@ -262,7 +259,7 @@ def _norm(model: ModelConfig, config: TransformerConfig) -> nn.Module:
 
 
 def _rotary_table(model: ModelConfig, config: TransformerConfig) -> Tensor | None:
-    """Return the angles (s, 1, 1, d) that Megatron hands to every layer; None without rotary positions."""
+    """Return the angles (s, 1, 1, d) that Megatron passes to every layer; None without rotary positions."""
     if model.position_embedding_type is not PositionEmbedding.rope:
         return None
     rotary = RotaryEmbedding(
@@ -288,5 +285,5 @@ def _initialize(part: Part) -> None:
 
 
 def parameter_count(part: nn.Module) -> int:
-    """Elements of the parameters that this rank holds of the part."""
+    """Return the number of elements of the parameters that this rank holds of the part."""
     return sum(parameter.numel() for parameter in part.parameters())

@@ -1,4 +1,4 @@
-"""Makes a process a rank of a group: for torch.distributed, DeepSpeed and Megatron-Core."""
+"""Makes a process a rank of a group, for torch.distributed, DeepSpeed and Megatron-Core."""
 
 import os
 from datetime import timedelta
@@ -14,7 +14,7 @@ from sailor_exp.records.provenance import THREADS_PER_RANK
 def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = True) -> None:
     """Make this process the given rank of the cell's group.
 
-    Tensor parallel ranks are neighbours, pipeline stages lie `tp` apart. init_method: where no other group has met.
+    Tensor parallel ranks are neighbours; pipeline stages are `tp` apart. init_method: a place that no other group used.
     with_model: whether DeepSpeed and Megatron-Core join, too.
     """
     world_size = cell.ranks * cell.nodes
@@ -36,14 +36,14 @@ def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = Tr
 
         _start_deepspeed(cell)
         parallel_state.initialize_model_parallel(cell.tp, cell.pp, create_gloo_process_groups=False)
-    # Full fp32 products, whatever the environment says: TF32 would change their time several-fold.
+    # Full fp32 products, whatever the environment sets: TF32 would change their time several-fold.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.manual_seed(rank)
 
 
 def _start_deepspeed(cell: Cell) -> None:
-    """Let DeepSpeed take over the process group that torch.distributed has."""
+    """Let DeepSpeed use the process group of torch.distributed."""
     import deepspeed
 
     if cell.gpu.device is Device.cpu:

@@ -1,7 +1,9 @@
-"""Real training steps of a whole model through DeepSpeed: in one piece, or through its pipeline.
+"""Real training steps of a whole model through DeepSpeed, with one engine or through its pipeline.
 
-Nothing is measured inside: `entering` hears where a step is, and costs a call where it hears nothing. Ranks are
-numbered as Megatron-Core and DeepSpeed's topology have it: rank = stage x tp + tensor parallel rank.
+Nothing is measured here: `entering` receives the phases of a step, at the cost of one call a phase. The numbers of
+ranks are those of Megatron-Core and of DeepSpeed's topology: rank = stage x tp + tensor parallel rank.
+
+Legend: s sequence, b microbatch, h hidden size.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +24,7 @@ from sailor_exp.training.parts import Batch, Head, Part, build_layer, mean_loss
 
 
 class Phase(StrEnum):
-    """Where a training step is; a step with several microbatches comes back to most of them."""
+    """The phases of a training step; a step with several microbatches repeats most of them."""
 
     load = "load batch"
     forward = "forward"
@@ -39,7 +41,7 @@ class Phase(StrEnum):
 Entering = Callable[[str], None]
 
 
-def _nothing(_: str) -> None:
+def _ignore(_: str) -> None:
     return
 
 
@@ -51,30 +53,30 @@ class Training(Protocol):
 
     parts: dict[int, Part]
 
-    def step(self, batches: Sequence[Batch], entering: Entering = _nothing) -> Tensor:
-        """Train on the cell's `num_microbatches`; returns the mean loss, on every rank.
+    def step(self, batches: Sequence[Batch], entering: Entering = _ignore) -> Tensor:
+        """Train on the cell's `num_microbatches`; return the mean loss, on every rank.
 
-        Raises UpdateSkippedError where a gradient was not finite.
+        Raises UpdateSkippedError if a gradient was not finite.
         """
 
     def lasting_tensors(self) -> list[Tensor]:
         """Return what stays allocated between steps."""
 
     def drop_buffers(self) -> None:
-        """Let go of what is kept between steps and is no model state. All ranks have to, at the same step."""
+        """Release what is kept between steps and is no model state. All ranks must call it at the same step."""
 
     def release(self) -> None:
-        """Let go of the model, so that nothing of it stays allocated beside the next one."""
+        """Release the model, so that nothing of it stays allocated beside the next one."""
 
 
 def training_of(cell: Cell, device: torch.device) -> Training:
-    """Build this rank's share of the whole model, all layers of it. Needs the group that `join_group` makes."""
-    with _groups_made_once():
+    """Build this rank's share of the whole model. Needs the group of `join_group`."""
+    with _shared_groups():
         return WholeModel(cell, device) if cell.pp == 1 else Pipeline(cell, device)
 
 
 class WholeModel:
-    """All parts in one DeepSpeed engine; gradients of several microbatches are added up before the update."""
+    """All parts in one DeepSpeed engine, which adds up the gradients of all microbatches before the update."""
 
     def __init__(self, cell: Cell, device: torch.device) -> None:
         [layer_ids] = stage_layer_ids(cell.model, 1)
@@ -83,10 +85,10 @@ class WholeModel:
         self._engine, self._optimizer = initialize(
             module, cell, mpu=ModelParallelUnit(), num_microbatches=cell.num_microbatches
         )
-        # As DeepSpeed's pipeline does: gradients are reduced in a phase of its own, not at the end of the backward.
+        # As in DeepSpeed's pipeline, gradients are reduced in a phase of its own, not at the end of the backward.
         self._engine.enable_backward_allreduce = False
 
-    def step(self, batches: Sequence[Batch], entering: Entering = _nothing) -> Tensor:
+    def step(self, batches: Sequence[Batch], entering: Entering = _ignore) -> Tensor:
         losses = []
         with _no_update_skipped(self._engine):
             for batch in batches:
@@ -114,13 +116,13 @@ class WholeModel:
 
 
 class Pipeline:
-    """One stage of DeepSpeed's pipeline: one forward, one backward in turn, and an update at the end of the step."""
+    """One stage of DeepSpeed's pipeline: forward and backward in turn, and an update at the end of the step."""
 
     def __init__(self, cell: Cell, device: torch.device) -> None:
         from deepspeed.pipe import LayerSpec, PipelineModule
         from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 
-        # One specification a stage, so that the split is ours, and a rank builds nothing but its own.
+        # One specification a stage, so that the split is ours, and a rank builds only its own stage.
         module = PipelineModule(
             layers=[LayerSpec(_Stage, cell, device, layer_ids) for layer_ids in stage_layer_ids(cell.model, cell.pp)],
             topology=PipeModelDataParallelTopology(num_pp=cell.pp, num_mp=cell.tp, num_dp=1),
@@ -130,10 +132,10 @@ class Pipeline:
         [stage] = module.forward_funcs
         self.parts: dict[int, Part] = stage.parts_by_layer_id()
         self._engine, self._optimizer = initialize(module, cell, mpu=None, num_microbatches=cell.num_microbatches)
-        self._entering: Entering = _nothing
-        self._engine._INSTRUCTION_MAP = dict(self._announced_instructions())  # noqa: SLF001
+        self._entering: Entering = _ignore
+        self._engine._INSTRUCTION_MAP = dict(self._instructions_with_phases())  # noqa: SLF001
 
-    def step(self, batches: Sequence[Batch], entering: Entering = _nothing) -> Tensor:
+    def step(self, batches: Sequence[Batch], entering: Entering = _ignore) -> Tensor:
         self._entering = entering
         with _no_update_skipped(self._engine):
             microbatches = (((batch.tokens, batch.positions), batch.labels) for batch in batches)
@@ -145,7 +147,7 @@ class Pipeline:
         return [*lasting_tensors(engine, self._optimizer), *_tensors_in(kept)]
 
     def drop_buffers(self) -> None:
-        """Let go of inputs, logits, loss and receive buffers, which DeepSpeed keeps until the next step."""
+        """Release inputs, logits, loss and receive buffers, which DeepSpeed keeps until the next step."""
         for slots in self._engine.pipe_buffers.values():
             slots[:] = [None] * len(slots)
         self._engine.loss = None
@@ -154,7 +156,7 @@ class Pipeline:
     def release(self) -> None:
         release(self._engine)
 
-    def _announced_instructions(self) -> Iterator[tuple[type, Callable[..., None]]]:
+    def _instructions_with_phases(self) -> Iterator[tuple[type, Callable[..., None]]]:
         from deepspeed.runtime.pipe import schedule
 
         phases = {
@@ -170,20 +172,20 @@ class Pipeline:
             schedule.OptimizerStep: Phase.update,
         }
         for instruction, run in self._engine._INSTRUCTION_MAP.items():  # noqa: SLF001
-            yield instruction, self._announced(phases[instruction], run)
+            yield instruction, self._with_phase(phases[instruction], run)
 
-    def _announced(self, phase: Phase, run: Callable[..., None]) -> Callable[..., None]:
-        def announced(engine: Any, **keywords: Any) -> None:
+    def _with_phase(self, phase: Phase, run: Callable[..., None]) -> Callable[..., None]:
+        def run_with_phase(engine: Any, **keywords: Any) -> None:
             self._entering(phase)
             run(engine, **keywords)
             if phase is Phase.update:
                 self._entering(Phase.loss)
 
-        return announced
+        return run_with_phase
 
 
 class _Stage(nn.Module):
-    """The parts of one stage: token ids and positions to (s, b, h), (s, b, h) to itself or to logits."""
+    """The parts of one stage: from token ids and positions or (s, b, h), to (s, b, h) or logits."""
 
     def __init__(self, cell: Cell, device: torch.device, layer_ids: Iterable[int]) -> None:
         super().__init__()
@@ -200,24 +202,24 @@ class _Stage(nn.Module):
 
 
 @contextmanager
-def _groups_made_once() -> Iterator[None]:
-    """Give DeepSpeed a process group of some ranks again that it has asked for before; a new one is outside the budget.
+def _shared_groups() -> Iterator[None]:
+    """Let DeepSpeed reuse the process group of the same ranks. A new group is outside the memory budget.
 
-    A pipeline asks for about ten. Each has threads of gloo's own, whose stacks are no memory of the model's, and one
+    A pipeline asks for about ten groups. Each has gloo's own threads, whose stacks are no memory of the model; a thread
     that gets no stack leaves its peers waiting.
     """
     import deepspeed
 
     new_group = deepspeed.comm.new_group
 
-    def made_once(ranks: Sequence[int]) -> Any:
+    def shared_group(ranks: Sequence[int]) -> Any:
         key = (torch.distributed.group.WORLD, *ranks)
         if key not in _GROUPS:
             with without_limit():
                 _GROUPS[key] = new_group(list(ranks))
         return _GROUPS[key]
 
-    deepspeed.comm.new_group = made_once
+    deepspeed.comm.new_group = shared_group
     try:
         yield
     finally:
@@ -225,7 +227,7 @@ def _groups_made_once() -> Iterator[None]:
 
 
 _GROUPS: dict[tuple[Any, ...], Any] = {}
-"""Process groups that DeepSpeed has asked for, by the group of all and their ranks in it."""
+"""Process groups that DeepSpeed has requested, by the group of all ranks and the ranks in it."""
 
 
 @contextmanager
@@ -247,7 +249,7 @@ def _tensors_in(nested: Any) -> Iterator[Tensor]:
 
 
 class FullModel(nn.Module):
-    """Parts one after another, without borders; returns the loss, a scalar."""
+    """Parts one after another, without marks; returns the loss, a scalar."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         super().__init__()

@@ -12,14 +12,14 @@ from sailor_exp.errors import DamagedFileError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.galvatron.memory import memory_profile
 from sailor_exp.exporters.inputs import Extra, Inputs
-from sailor_exp.exporters.network.fits import Fit, Network
+from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit, Network
 from sailor_exp.files import json_file
 from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
 
-_MESSAGES_BYTES = tuple(mebibytes * 2**20 for mebibytes in (16, 32, 64, 128, 256))
+_MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 1))
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:

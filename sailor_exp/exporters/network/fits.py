@@ -18,6 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 from sailor_exp.errors import DamagedFileError, FitError
 from sailor_exp.files import json_file
 from sailor_exp.files.json_file import Number, WholeKey, checked, in_order
+from sailor_exp.units import MIB
+
+LARGEST_MESSAGE_BYTES = 256 * MIB
+"""Largest message whose time an exporter takes from a fit (exporters/galvatron/exporter.py)."""
+
+BY_COUNT: TypeAdapter[dict[int, Any]] = TypeAdapter(dict[WholeKey, Any])
+"""Entries of the network and the overlap file, by a count of ranks or pairs."""
 
 _LN2 = math.log(2)
 
@@ -98,16 +105,20 @@ def read_network(path: Path, gpu: str) -> Network:
     return Network(inter=_fits(path, content, "inter", gpu), intra=_fits(path, content, "intra", gpu))
 
 
+def fit_name(scope: str, gpu: str, count: int) -> str:
+    """Return the name of a fit in errors and warnings."""
+    return f"{scope} fit of {gpu} for {count} {'concurrent pairs' if scope == 'inter' else 'ranks'}"
+
+
 def counts_in(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Any]:
     """Return the entries of a scope and GPU by their counts, in rising order. Raises DamagedFileError."""
     entries = json_file.objects_in(path, content, scope, gpu)
-    return in_order(checked(path, entries, _ENTRIES, scope, gpu))
+    return in_order(checked(path, entries, BY_COUNT, scope, gpu))
 
 
 def _fits(path: Path, content: Mapping[str, Any], scope: str, gpu: str) -> dict[int, Fit]:
-    unit = "concurrent pairs" if scope == "inter" else "ranks"
     return {
-        count: _fit(path, entry, f"{scope} fit of {gpu} for {count} {unit}")
+        count: _fit(path, entry, fit_name(scope, gpu, count))
         for count, entry in counts_in(path, content, scope, gpu).items()
     }
 
@@ -121,5 +132,4 @@ def _fit(path: Path, entry: object, name: str) -> Fit:
     return Fit(name=name, a=a, b=b, c=c)
 
 
-_ENTRIES: TypeAdapter[dict[int, Any]] = TypeAdapter(dict[WholeKey, Any])
 _COEFFICIENTS: TypeAdapter[tuple[float, float, float]] = TypeAdapter(tuple[Number, Number, Number])

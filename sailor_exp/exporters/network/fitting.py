@@ -3,7 +3,7 @@
 With x = log2(bytes / 1e6) the bandwidth is a x^2 + b x + c in units of 1e9 bytes/s (eth-easl/sailor, sailor/profiling/
 networking/fit_func.py, which is numpy.polyfit of degree 2). The fit is the parabola that minimises the sum over the
 sizes of r + 1/r, with r = fitted / measured, among those that stay above a floor from the least measured size to the
-largest one or to `ASKED_BYTES`, whichever is larger. docs/decisions.md ("Fits") gives the reason for the
+largest one or to `LARGEST_MESSAGE_BYTES`, whichever is larger. docs/decisions.md ("Fits") gives the reason for the
 sum, docs/gathering.md that for the floor.
 """
 
@@ -15,13 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sailor_exp.errors import TooFewSizesError
-from sailor_exp.exporters.network.fits import Fit
+from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit
 from sailor_exp.profiles.network.measurement import Bandwidth
 
 LEAST_SIZES = 3
-
-ASKED_BYTES = 256 * 2**20
-"""Largest message that an exporter needs (exporters/galvatron/exporter.py); a fit is positive up to this size, too."""
 
 FLOOR = 0.5
 """Share of the least measured bandwidth: the floor of a fit."""
@@ -88,7 +85,7 @@ def fit_link(name: str, points: Sequence[Bandwidth]) -> FittedLink:
         raise TooFewSizesError(name, sizes=sizes, needed=LEAST_SIZES)
     x = np.log2(np.array([point.size_bytes for point in points], dtype=np.float64) / 1e6)
     y = np.array([point.gigabytes_per_s for point in points], dtype=np.float64)
-    reach = max(math.log2(ASKED_BYTES / 1e6), float(x.max()))
+    reach = max(math.log2(LARGEST_MESSAGE_BYTES / 1e6), float(x.max()))
     (a, b, c), constrained = parabola(x, y, floor=FLOOR * float(y.min()), high=reach)
     return FittedLink(
         fit=Fit(name=name, a=a, b=b, c=c),

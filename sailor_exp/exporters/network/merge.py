@@ -10,12 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from sailor_exp.exporters.network.fits import counts_in
+from sailor_exp.exporters.network.fits import BY_COUNT, counts_in
 from sailor_exp.exporters.network.records import NetworkRecords
 from sailor_exp.files import json_file
-from sailor_exp.files.json_file import WholeKey, checked, in_order
+from sailor_exp.files.json_file import checked, in_order
 
 
 def with_links(path: Path, content: Mapping[str, Any], gpu: str, measured: NetworkRecords) -> dict[str, Any]:
@@ -31,13 +29,10 @@ def with_links(path: Path, content: Mapping[str, Any], gpu: str, measured: Netwo
 
 def with_overlap(path: Path, content: Mapping[str, Any], gpu: str, measured: NetworkRecords) -> dict[str, Any]:
     """Return the overlap file with the measured coefficients; all other entries stay. Raises DamagedFileError."""
-    former = checked(path, json_file.objects_in(path, content, gpu), _ENTRIES, gpu)
+    former = checked(path, json_file.objects_in(path, content, gpu), BY_COUNT, gpu)
     coefficients = {ranks: slowdown.coefficient for ranks, slowdown in measured.slowdowns.items()}
     return {**content, gpu: _in_order_of_counts({**former, 1: 1.0, **coefficients})}
 
 
 def _in_order_of_counts(entries: dict[int, Any]) -> dict[str, Any]:
     return {str(count): entry for count, entry in in_order(entries).items()}
-
-
-_ENTRIES: TypeAdapter[dict[int, Any]] = TypeAdapter(dict[WholeKey, Any])

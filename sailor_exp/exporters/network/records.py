@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from sailor_exp.config.schema import GatherConfig
 from sailor_exp.errors import TooFewSizesError
-from sailor_exp.exporters.network.fitting import ASKED_BYTES, FittedLink, fit_link
+from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, fit_name
+from sailor_exp.exporters.network.fitting import FittedLink, fit_link
 from sailor_exp.profiles.identity import asked_identity
 from sailor_exp.profiles.network.measurement import NetworkMeasurement, Series, bandwidths
 from sailor_exp.profiles.network.operations import Operation
@@ -94,8 +95,7 @@ def _ok(record: Record[Any]) -> bool:
 def _link(record: Record[NetworkMeasurement], gpu: str) -> MeasuredLink:
     series = next(series for series in record.measured.series if series.operation in _SCOPES)
     scope, count = _SCOPES[series.operation], record.identity.ranks or 0
-    unit = "ranks" if scope == "intra" else "concurrent pairs"
-    fitted = fit_link(f"{scope} fit of {gpu} for {count} {unit}", bandwidths(series))
+    fitted = fit_link(fit_name(scope, gpu, count), bandwidths(series))
     return MeasuredLink(scope=scope, count=count, kind=record.measured.link.kind, series=series, fitted=fitted)
 
 
@@ -117,10 +117,11 @@ def _link_warnings(links: Sequence[MeasuredLink]) -> Iterator[str]:
                 f"longer than one of that size, down to {readable_bytes(least)}; our exporters count it as one of "
                 f"{readable_bytes(int(fit.least_bytes))}"
             )
-        if largest < ASKED_BYTES:
+        if largest < LARGEST_MESSAGE_BYTES:
             yield (
                 f"the {fit.name} was measured up to {readable_bytes(largest)}, and what it gives beyond is a guess: "
-                f"Galvatron's profile takes messages of up to {readable_bytes(ASKED_BYTES)} (profile.most_bytes)"
+                f"Galvatron's profile takes messages of up to {readable_bytes(LARGEST_MESSAGE_BYTES)} "
+                "(profile.most_bytes)"
             )
         unconverged = [point for point in link.fitted.points if not point.converged]
         if unconverged:

@@ -1,17 +1,19 @@
 """`exporter=sailor`: merges the records of a model and GPU into Sailor's three files; check=true checks them."""
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 from sailor_exp.errors import NothingMeasuredError, SailorExpError
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.sailor import accuracy, coverage
-from sailor_exp.exporters.sailor.grid import Grid, grid_of
+from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
 from sailor_exp.exporters.sailor.merge import Merged, merge
 from sailor_exp.profiles.layers import profile_file
 from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records.files import read_all
+from sailor_exp.records.record import Record
 
 
 def files(inputs: Inputs) -> Export:
@@ -20,7 +22,7 @@ def files(inputs: Inputs) -> Export:
     Raises NothingMeasuredError where there are no records, MixedRecordsError, RecordError, LayerIdsError,
     DamagedFileError, LockError.
     """
-    grid = measured_grid(inputs)
+    grid = measured_grid(inputs, read_all(Path(inputs.config.profile_dir), PROFILE, LayersMeasurement))
     for warning in grid.warnings:
         warnings.warn(warning, stacklevel=2)
     shown = [f"{inputs.model.name} on {inputs.gpu}, from {inputs.config.profile_dir}/", coverage.shown(grid)]
@@ -37,15 +39,14 @@ def files(inputs: Inputs) -> Export:
     )
 
 
-def measured_grid(inputs: Inputs) -> Grid:
-    """Return the grid of the measured cells. Raises NothingMeasuredError where there are none."""
+def measured_grid(inputs: Inputs, records: Iterable[tuple[Path, Record[LayersMeasurement]]]) -> Grid:
+    """Return the grid of the records and of the profile files beside them.
+
+    Raises NothingMeasuredError where no cell was measured, and the errors of `grid_of`.
+    """
     config = inputs.config
     profile_dir = Path(config.profile_dir)
-    grid = grid_of(
-        config,
-        read_all(profile_dir, "layers", LayersMeasurement),
-        profile_file.read_all(profile_dir, config.model, config.gpu.name),
-    )
+    grid = grid_of(config, records, profile_file.read_all(profile_dir, config.model, config.gpu.name))
     if not grid.outcomes:
         raise nothing_measured(inputs)
     return grid
@@ -54,9 +55,8 @@ def measured_grid(inputs: Inputs) -> Grid:
 def nothing_measured(inputs: Inputs) -> NothingMeasuredError:
     """Return the error for a profile directory that holds nothing of the model and GPU."""
     command = inputs.advice.measure([(tp, mbs) for tp in (1, 2, 4) for mbs in (1, 2, 4, 8)])
-    return NothingMeasuredError(
-        Path(inputs.config.profile_dir), model=inputs.model.name, gpu=inputs.gpu, command=command
-    )
+    profile_dir = Path(inputs.config.profile_dir)
+    return NothingMeasuredError(profile_dir, model=inputs.model.name, gpu=inputs.gpu, command=command)
 
 
 def _changes(merged: Merged) -> list[str]:

@@ -209,7 +209,7 @@ def _add_foreign(cells: _Cells, files: Iterable[ProfileFile]) -> tuple[frozenset
             if not known:
                 warnings.append(f"{file.path.name} was made from {file.record}, which is not there: left out")
         elif known:
-            warnings.append(f"{file.path.name} was left out: a record speaks of {file.key}")
+            warnings.append(f"{file.path.name} was left out: a record holds {file.key}")
         else:
             cells.cells[file.key], cells.outcomes[file.key] = file.profile, Outcome.ok
             foreign.add(file.key)

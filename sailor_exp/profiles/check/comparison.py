@@ -1,4 +1,4 @@
-"""What a check measured of the full model, and how far the predictions are from it: pure, and without torch.
+"""Compares predictions with the measured full model. Pure functions, without torch.
 
 Legend: T ranks, N steps, S pipeline stages. The ranks of a stage are neighbours.
 """
@@ -26,9 +26,9 @@ from sailor_exp.stats import median, relative_half_width, slowest_rank, trimmed_
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One predicted quantity beside the measured one: seconds, or for `peak_bytes` bytes, whose interval is None.
+    """One predicted quantity beside the measured one, in seconds; `peak_bytes` is in bytes, and without intervals.
 
-    `error`: predicted / measured - 1. Half-widths are of 95 % intervals, relative, that of the error in its own unit.
+    `error`: predicted / measured - 1. Half-widths are those of 95 % intervals: relative, but absolute for the error.
     """
 
     source: str
@@ -50,17 +50,17 @@ _NAMES = {PEAK: "peak memory", "earlier": "earlier record"}
 
 
 def quantity_name(row: Comparison) -> str:
-    """Return what people call the quantity of a row."""
+    """Return the name of a row's quantity that people see."""
     return _NAMES.get(row.quantity, row.quantity)
 
 
 def source_name(row: Comparison) -> str:
-    """Return what people call that which a row is predicted from."""
+    """Return the name of a row's source that people see."""
     return _NAMES.get(row.source, row.source)
 
 
 def comparisons(check: CheckMeasurement, predictions: Sequence[Prediction] | None = None) -> Iterator[Comparison]:
-    """Rows to show, prediction by prediction; unless given those that the record holds."""
+    """Yield rows to show, prediction by prediction; by default for the predictions of the record."""
     for prediction in check.predictions if predictions is None else predictions:
         for quantity in QUANTITIES:
             predicted, measured = prediction.seconds[quantity], check.measured[quantity]
@@ -89,19 +89,19 @@ def comparisons(check: CheckMeasurement, predictions: Sequence[Prediction] | Non
 
 
 def measured_iterations(full: FullSamples, stages: int) -> list[Iteration]:
-    """Put the ranks together, step by step.
+    """Join the ranks, step by step: shape (N,).
 
-    Forward, backward and update of a stage are those of its rank whose step was slowest, as in the chain.
+    Forward, backward and update of a stage are those of its rank with the slowest step, as in the chain.
     """
     ranks, steps = len(full.total_s), len(full.total_s[0])
     per_stage = ranks // stages
-    found = []
+    iterations = []
     for step in range(steps):
         slowest = [
             max(range(stage * per_stage, (stage + 1) * per_stage), key=lambda rank: full.total_s[rank][step])
             for stage in range(stages)
         ]
-        found.append(
+        iterations.append(
             Iteration(
                 total_s=max(full.total_s[rank][step] for rank in slowest),
                 forward_s=sum(full.forward_s[rank][step] for rank in slowest),
@@ -109,15 +109,15 @@ def measured_iterations(full: FullSamples, stages: int) -> list[Iteration]:
                 update_s=max(full.update_s[rank][step] for rank in slowest),
             )
         )
-    return found
+    return iterations
 
 
 def predicted_iterations(
     chain: Samples, stages: Sequence[Sequence[str]], num_microbatches: int, *, staged: bool = False
 ) -> list[Iteration]:
-    """Predict from every step that counts: shape (N,). The interval of the prediction is then that of the series.
+    """Predict an iteration from every step that counts: shape (N - warmup,), so that the prediction has an interval.
 
-    staged: whether the ranks are those of all stages, where each stage goes by its own; else all go by the same.
+    staged: whether the samples are of the ranks of all stages, and each stage uses its own; else all use the same.
     """
     share = len(chain.calibration_s) // len(stages)
     groups = [_ranks(chain, start * share, (start + 1) * share) for start in range(len(stages))] if staged else [chain]
@@ -127,12 +127,12 @@ def predicted_iterations(
 
 
 def estimates(iterations: Sequence[Iteration], speed: float = 1.0) -> dict[Quantity, Estimate]:
-    """Estimate each quantity from a series of iterations, whose seconds are multiplied with `speed`."""
+    """Estimate each quantity from a series of iterations, whose seconds are multiplied by `speed`."""
     return {quantity: estimate([speed * s for s in _series(iterations, quantity)]) for quantity in QUANTITIES}
 
 
 def estimate(steps_s: Sequence[float]) -> Estimate:
-    """Estimate what a step takes."""
+    """Estimate the seconds of a step."""
     return Estimate(
         value_s=trimmed_mean(steps_s),
         median_s=median(steps_s),
@@ -143,9 +143,9 @@ def estimate(steps_s: Sequence[float]) -> Estimate:
 def interleaved(
     predicted: Sequence[Iteration], measured: Sequence[Iteration], *, predicted_peak: int, measured_peak: int
 ) -> Prediction:
-    """Compare rounds: the interval of an error is over them, so that what both sides of a round share cancels."""
-    found = estimates(predicted)
-    errors = _errors(found, estimates(measured))
+    """Compare round by round: the interval of an error is over rounds, so that a drift of the machine cancels."""
+    seconds = estimates(predicted)
+    errors = _errors(seconds, estimates(measured))
     for quantity, error in errors.items():
         pairs = zip(_series(predicted, quantity), _series(measured, quantity), strict=True)
         width = relative_half_width([one_s / other_s for one_s, other_s in pairs])
@@ -155,7 +155,7 @@ def interleaved(
         source="interleaved",
         record=None,
         speed=1.0,
-        seconds=found,
+        seconds=seconds,
         errors=errors,
         peak_bytes=predicted_peak,
         peak_error=predicted_peak / measured_peak - 1,
@@ -163,14 +163,14 @@ def interleaved(
 
 
 def earlier(check: CheckMeasurement, record: Record[LayersMeasurement]) -> Prediction:
-    """Predict from an ok record of `profile=layers` of the same cell, at the speed that the machine has now."""
+    """Predict from an ok record of `profile=layers` of the same cell, at the present speed of the machine."""
     samples, counts = record.measured.samples, record.measured.memory.kinds
     speed = _calibration_s(check.chain) / _calibration_s(samples)
     predicted = predicted_iterations(samples, check.stages, check.num_microbatches)
     seconds = estimates(predicted, speed)
     peak = peak_bytes(
         check.stages,
-        {kind: kind_bytes(of_kind.model_dump()) for kind, of_kind in counts.items()},
+        {kind: kind_bytes(memory.model_dump()) for kind, memory in counts.items()},
         check.num_microbatches,
         Precision(str(record.identity.precision)),
         Optimizer(str(record.identity.optimizer)),
@@ -187,23 +187,23 @@ def earlier(check: CheckMeasurement, record: Record[LayersMeasurement]) -> Predi
 
 
 def kind_bytes(counts: Mapping[str, int]) -> KindBytes:
-    """Take what a prediction needs of the counts of a kind, by the names of PartMemory."""
+    """Return what a prediction needs of the counts of a kind, which have the names of PartMemory."""
     return KindBytes(**{field.name: counts[field.name] for field in fields(KindBytes)})
 
 
 def _errors(
     predicted: Mapping[Quantity, Estimate], measured: Mapping[Quantity, Estimate]
 ) -> dict[Quantity, SignedError]:
-    """Errors whose intervals are those of two independent series."""
-    found = {}
+    """Return the errors; their intervals are those of two independent series."""
+    errors = {}
     for quantity in QUANTITIES:
         one, other = predicted[quantity], measured[quantity]
         ratio = one.value_s / other.value_s
         widths = [one.relative_half_width, other.relative_half_width]
         known = [width for width in widths if width is not None]
         half_width = ratio * math.hypot(*known) if len(known) == len(widths) else None
-        found[quantity] = SignedError(value=ratio - 1, half_width=half_width)
-    return found
+        errors[quantity] = SignedError(value=ratio - 1, half_width=half_width)
+    return errors
 
 
 def _series(iterations: Sequence[Iteration], quantity: Quantity) -> list[float]:
@@ -211,12 +211,12 @@ def _series(iterations: Sequence[Iteration], quantity: Quantity) -> list[float]:
 
 
 def _calibration_s(samples: Samples) -> float:
-    """Seconds of the calibration kernel in the steps that count, each on the slowest rank: their median."""
+    """Return the median seconds of the calibration kernel on the slowest rank, over the steps that count."""
     return median(slowest_rank(counting(samples, samples.calibration_s)))
 
 
 def _ranks(samples: Samples, start: int, stop: int) -> Samples:
-    """Samples of some of the ranks."""
+    """Return the samples of the ranks from `start` to before `stop`."""
     parts = [
         part.model_copy(
             update={times: values[start:stop] for times in (*TIMES, "accumulate_s") if (values := getattr(part, times))}

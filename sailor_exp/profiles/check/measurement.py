@@ -1,4 +1,4 @@
-"""What `profile=check` measures: the full model beside the chain, and what was predicted of it.
+"""What `profile=check` measures: the full model beside the chain, and predictions of it.
 
 Legend: T ranks, N steps, warm-up first; S pipeline stages.
 """
@@ -19,8 +19,8 @@ Source = Literal["interleaved", "earlier"]
 class FullSamples(Frozen):
     """Raw seconds of the full model's training steps, each of shape (T, N); sums over a step's microbatches.
 
-    `exchange_s`: what DeepSpeed's exchange of gradients takes with one data parallel rank, copies to a flat buffer and
-    back; a planner adds such an exchange by itself, and no other figure has it. `total_s`: until the update is done.
+    `exchange_s`: DeepSpeed's exchange of gradients with one data parallel rank, copies to a flat buffer and back. A
+    planner adds such an exchange by itself, so no other figure contains it. `total_s`: until the end of the update.
     """
 
     forward_s: list[list[NonNegative]]
@@ -41,7 +41,7 @@ class CheckShare(Frozen):
 class Estimate(Frozen):
     """Trimmed mean and median over the steps, and the relative half-width of the interval of batch medians.
 
-    The half-width is None where there were too few steps to tell.
+    The half-width is None if there were too few steps.
     """
 
     value_s: NonNegative
@@ -50,17 +50,17 @@ class Estimate(Frozen):
 
 
 class SignedError(Frozen):
-    """Predicted / measured - 1, and the half-width of its 95 % interval; None where there were too few steps."""
+    """Predicted / measured - 1, and the half-width of its 95 % interval; None if there were too few steps."""
 
     value: float
     half_width: NonNegative | None
 
 
 class Prediction(Frozen):
-    """What costs of parts say of the full model's step.
+    """What the costs of parts predict for the full model's step.
 
-    `source`: the chain whose steps were run in turn with the full model's, or a record of `profile=layers`; `record` is
-    its file. `speed`: what its seconds were multiplied with: the calibration kernel's now over then.
+    `source`: the chain whose steps ran in turn with the full model's, or a record of `profile=layers`; `record` is the
+    file of that. `speed`: the factor of the record's seconds: those of the calibration kernel now over then.
     """
 
     source: Source
@@ -75,11 +75,11 @@ class Prediction(Frozen):
 class CheckMeasurement(Frozen):
     """Real training steps of the full model, and predictions of them.
 
-    `layers` maps each layer id of the model to a kind of part. `stages`: kinds of the parts on each stage, shape (S,)
-    lists. `chain`: raw samples of the chain. `kinds`: bytes of
-    one rank for each kind of part, under the names of PartMemory. `measured`: forward and backward are those of all
-    stages together, the update that of the slowest. `peak_bytes`: highest of each rank, with the full model alone.
-    `relative_half_width`: of the interval of the calibrated round, a step of the chain and one of the full model.
+    `layers` maps each layer id of the model to a kind of part. `stages`: S lists, the kinds of the parts on each stage.
+    `chain`: raw samples of the chain. `kinds`: bytes of one rank for each kind of part, under the names of PartMemory.
+    `measured`: forward and backward are those of all stages together, the update that of the slowest. `peak_bytes`:
+    highest of each rank, with the full model alone. `relative_half_width`: of the interval of the calibrated round, a
+    step of the chain and one of the full model.
     """
 
     layers: dict[str, str]
@@ -99,7 +99,7 @@ class CheckMeasurement(Frozen):
 
 
 def joined_full(shares: Sequence[FullSamples]) -> FullSamples:
-    """Put the samples of all ranks together, by rising rank: shape (1, N) of each to (T, N)."""
+    """Join the samples of all ranks, by rising rank: shape (1, N) of each to (T, N)."""
     return FullSamples(
         **{times: [rank for share in shares for rank in getattr(share, times)] for times in FullSamples.model_fields}
     )

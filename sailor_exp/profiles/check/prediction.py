@@ -1,4 +1,4 @@
-"""What the costs of the parts say of a real training iteration. A sum, a schedule, and no fitted constant.
+"""Predicts a training iteration from the costs of the parts: a sum and a schedule, without a fitted constant.
 
 One stage (pp 1), M microbatches, parts p of the model:
 
@@ -7,22 +7,20 @@ One stage (pp 1), M microbatches, parts p of the model:
     update   = sum(update_p) + overhead
     total    = forward + backward + update
 
-A transformer layer counts as one that runs after a layer; what the one that runs after the embedding (in the backward
-after the head) takes beyond that is added once. The first microbatch's gradients become `.grad`, every later one is
-added to it. DeepSpeed's step costs its overhead once. The gradient exchange between data parallel ranks is not in it: a
-planner adds that by itself.
+after_embedding: what the forward of the layer after the embedding takes beyond that of a layer after a layer;
+after_head: the same for the backward of the layer after the head. docs/accuracy.md has the evidence. The times of
+the gradient exchange (docs/measuring.md, profile=check) and of transfers between stages are not predicted.
 
-More stages: each stage s runs its microbatches one forward, one backward in turn (1F1B), after min(M, pp - s) forwards
-to fill the pipeline; a forward waits for that of the stage before, a backward for that of the stage after; the update
-follows a stage's last backward. Transfers between stages are not in it. Source of the schedule: Narayanan et al.,
-Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM (2021), section 2.2;
-deepspeed/runtime/pipe/schedule.py, TrainSchedule, runs the same order.
+More stages: stage s runs min(M, pp - s) forwards, then backward and forward in turn (1F1B). A forward waits for that of
+the stage before, a backward for that of the stage after; the update follows the stage's last backward. Source:
+Narayanan et al., Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM (2021), section 2.2;
+deepspeed/runtime/pipe/schedule.py, TrainSchedule.
 
 Memory of a stage: what lasts, and the highest moment of
     forward of p:   gradients if M > 1, activations kept so far, p's input, the highest that p's forward adds;
     backward of p:  gradients of the parts after p (all if M > 1), activations kept up to p, the gradient of p's output,
                     the highest that p's backward adds;
-    exchange:       gradients twice: DeepSpeed copies them into one buffer, with one data parallel rank, too;
+    exchange:       gradients twice: DeepSpeed copies them into one buffer, also with one data parallel rank;
     update:         gradients, and the highest that an update adds.
 With more stages a stage keeps the activations of min(M, pp - s) microbatches, and the last one the logits of two.
 """
@@ -78,7 +76,7 @@ class _Stage:
 
 
 def stage_kinds(model: ModelConfig, pp: int) -> list[list[str]]:
-    """Kinds of the parts on each stage, in the order of the model: shape (pp,)."""
+    """Return the kinds of the parts on each stage, in the order of the model: shape (pp,)."""
     kinds = kinds_by_layer_id(model)
     return [[kinds[str(layer)] for layer in layers] for layers in stage_layer_ids(model, pp)]
 
@@ -86,19 +84,19 @@ def stage_kinds(model: ModelConfig, pp: int) -> list[list[str]]:
 def iteration(stages: Sequence[Sequence[str]], costs: Sequence[StepCost], num_microbatches: int) -> Iteration:
     """Predict one iteration.
 
-    stages: kinds of the parts on each stage. costs: of the parts, as measured where each stage runs; shape (pp,).
+    stages: kinds of the parts on each stage. costs: of the parts, as measured on each stage; shape (pp,).
     """
     last = len(stages) - 1
-    found = [
+    stage_times = [
         _stage(kinds, cost, first=number == 0, last=number == last)
         for number, (kinds, cost) in enumerate(zip(stages, costs, strict=True))
     ]
-    ends_s = pipeline_ends(found, num_microbatches)
+    ends_s = pipeline_ends(stage_times, num_microbatches)
     return Iteration(
-        total_s=max(end_s + stage.update_s for end_s, stage in zip(ends_s, found, strict=True)),
-        forward_s=num_microbatches * sum(stage.forward_s for stage in found),
-        backward_s=sum(stage.backward_of(number) for stage in found for number in range(num_microbatches)),
-        update_s=max(stage.update_s for stage in found),
+        total_s=max(end_s + stage.update_s for end_s, stage in zip(ends_s, stage_times, strict=True)),
+        forward_s=num_microbatches * sum(stage.forward_s for stage in stage_times),
+        backward_s=sum(stage.backward_of(number) for stage in stage_times for number in range(num_microbatches)),
+        update_s=max(stage.update_s for stage in stage_times),
     )
 
 
@@ -113,7 +111,7 @@ def _stage(kinds: Sequence[str], cost: StepCost, *, first: bool, last: bool) -> 
 
 
 def pipeline_ends(stages: Sequence[_Stage], num_microbatches: int) -> list[float]:
-    """When each stage is done with its last backward, in seconds from the first forward: shape (pp,)."""
+    """Return when each stage ends its last backward, in seconds from the first forward: shape (pp,)."""
     free_s = [0.0] * len(stages)
     done_s: dict[tuple[int, bool, int], float] = {}
     for number, forward, microbatch in _schedule(len(stages), num_microbatches):
@@ -126,7 +124,7 @@ def pipeline_ends(stages: Sequence[_Stage], num_microbatches: int) -> list[float
 
 
 def _schedule(pp: int, num_microbatches: int) -> list[tuple[int, bool, int]]:
-    """Stage, whether it is a forward, and microbatch, in an order in which nothing comes before what it waits for.
+    """Return (stage, whether it is a forward, microbatch) in an order in which each waits only for earlier ones.
 
     DeepSpeed's clock: stage s runs the forward of microbatch m at tick 2m + s, its backward at 2m + 2pp - 1 - s.
     """
@@ -146,7 +144,7 @@ def peak_bytes(
     precision: Precision,
     optimizer: Optimizer,
 ) -> int:
-    """Predict the highest bytes of a rank over one iteration; of the stages the largest.
+    """Predict the highest bytes of a rank over one iteration, on the stage with the most.
 
     stages: kinds of the parts on each stage.
     """
@@ -154,24 +152,26 @@ def peak_bytes(
     peaks = []
     for number, names in enumerate(stages):
         parts = [kinds[name] for name in names]
-        stay = _Residence(
+        retained = _Retained(
             num_microbatches=num_microbatches,
             in_flight=min(num_microbatches, len(stages) - number),
             logits_bytes=parts[-1].act_output_bytes if number == len(stages) - 1 > 0 else 0,
         )
         dropped = precision is Precision.fp32
-        highest = max(moment for case in stay.cases() for moment in _moments(parts, case, dropped_gradients=dropped))
+        highest = max(
+            moment for case in retained.cases() for moment in _moments(parts, case, dropped_gradients=dropped)
+        )
         peaks.append(per_parameter * sum(part.params_floats for part in parts) + highest)
     return max(peaks)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Residence:
-    """What stays beside the parts of a stage while its microbatches come and go.
+class _Retained:
+    """What stays allocated beside the parts of a stage while it runs its microbatches.
 
-    in_flight: microbatches whose activations are kept at once. accumulates: whether gradients of all parts are there
-    before a backward: after the first one, whose microbatch is then no longer in flight. logits_bytes: on the last of
-    several stages, where DeepSpeed keeps the logits of two microbatches, each until the one after next replaces them.
+    in_flight: microbatches whose activations are kept at once. accumulates: whether gradients of all parts exist before
+    a backward: after the first one, whose microbatch is then no longer in flight. logits_bytes: on the last of several
+    stages, where DeepSpeed keeps the logits of two microbatches, each until the one after next replaces them.
     Source: deepspeed/runtime/pipe/engine.py, pipe_buffers["outputs"].
     """
 
@@ -180,8 +180,8 @@ class _Residence:
     logits_bytes: int
     accumulates: bool = False
 
-    def cases(self) -> Iterator["_Residence"]:
-        """The first backward, and one after it if there is one."""
+    def cases(self) -> Iterator["_Retained"]:
+        """Yield the first backward, and a later one if there is one."""
         yield self
         if self.num_microbatches > 1:
             yield replace(self, in_flight=min(self.in_flight, self.num_microbatches - 1), accumulates=True)
@@ -199,21 +199,22 @@ class _Residence:
         return self.logits_bytes * min(self.num_microbatches, 2)
 
 
-def _moments(parts: Sequence[KindBytes], stay: _Residence, *, dropped_gradients: bool) -> Iterator[int]:
-    """Bytes of a stage above what lasts, at the highest moment of each phase of each part.
+def _moments(parts: Sequence[KindBytes], retained: _Retained, *, dropped_gradients: bool) -> Iterator[int]:
+    """Yield the bytes of a stage above what lasts, at the highest moment of each phase of each part.
 
-    dropped_gradients: whether they come with the backward and go with the update, instead of lasting.
+    dropped_gradients: whether gradients come with the backward and go with the update, instead of lasting.
     """
     gradients = [part.params_bytes if dropped_gradients else 0 for part in parts]
     kept = [part.act_mem_bytes for part in parts]
-    there = (stay.in_flight - 1) * sum(kept)
+    other_microbatches = (retained.in_flight - 1) * sum(kept)
     for index, part in enumerate(parts):
         last = index == len(parts) - 1
-        before = sum(gradients) if stay.accumulates else 0
-        entered = parts[index - 1].act_output_bytes if index > 0 else 0
-        yield there + before + stay.logits_in_forward + sum(kept[:index]) + entered + part.peak_forward_bytes
-        before = sum(gradients) if stay.accumulates else sum(gradients[index + 1 :])
-        before += stay.logits_before if last else stay.logits_after + part.act_output_bytes
-        yield there + before + sum(kept[: index + 1]) + part.peak_backward_bytes
-        yield sum(gradients) + stay.logits_after + part.peak_update_bytes
-    yield sum(gradients) + stay.logits_after + GRADIENT_BYTES * sum(part.params_floats for part in parts)
+        input_bytes = parts[index - 1].act_output_bytes if index > 0 else 0
+        before = other_microbatches + sum(kept[:index]) + (sum(gradients) if retained.accumulates else 0)
+        yield before + retained.logits_in_forward + input_bytes + part.peak_forward_bytes
+        before = other_microbatches + sum(kept[: index + 1])
+        before += sum(gradients) if retained.accumulates else sum(gradients[index + 1 :])
+        before += retained.logits_before if last else retained.logits_after + part.act_output_bytes
+        yield before + part.peak_backward_bytes
+        yield sum(gradients) + retained.logits_after + part.peak_update_bytes
+    yield sum(gradients) + retained.logits_after + GRADIENT_BYTES * sum(part.params_floats for part in parts)

@@ -1,4 +1,4 @@
-"""`profile=check`: what the parts predict of a real training step, and what that step takes."""
+"""`profile=check`: a real training step, and its predictions from the parts."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
 
 
 class CheckProfile(Profile[CheckShare, CheckMeasurement]):
-    """Predictions from the chain that ran in turn with the full model, and from the cell's record of layers."""
+    """Predicts from the chain that ran in turn with the full model, and from the cell's record of `layers`."""
 
     name = "check"
     method = 2
@@ -76,8 +76,8 @@ class CheckProfile(Profile[CheckShare, CheckMeasurement]):
     def measurement(self, cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
         measured = _measurement(cell, shares)
         layers = (record for _, record in read_all(Path(cell.profile_dir), "layers", LayersMeasurement))
-        before = earlier_record(identity_of(cell), layers)
-        predictions = [_interleaved(cell, measured), *([earlier(measured, before)] if before else [])]
+        layers_record = earlier_record(identity_of(cell), layers)
+        predictions = [_interleaved(cell, measured), *([earlier(measured, layers_record)] if layers_record else [])]
         return measured.model_copy(update={"predictions": predictions})
 
     def relative_half_width(self, measured: CheckMeasurement) -> float | None:
@@ -97,7 +97,7 @@ class CheckProfile(Profile[CheckShare, CheckMeasurement]):
             head, source = [""] * len(head), row.source
 
     def tidy(self, measured: CheckMeasurement) -> Iterator[Mapping[str, Any]]:
-        """A row for each prediction and quantity: `value` is what was measured; `count` the steps."""
+        """Yield a row for each prediction and quantity: `value` is what was measured; `count` the steps."""
         for row in comparisons(measured):
             yield {
                 "predicted_from": row.source,
@@ -118,19 +118,19 @@ class CheckProfile(Profile[CheckShare, CheckMeasurement]):
 
 
 def earlier_record(check: Identity, layers: Iterable[Record[LayersMeasurement]]) -> Record[LayersMeasurement] | None:
-    """Return of ok records of `profile=layers` the one that counts of the cell that a check is of, or None."""
-    of_the_cell = (
+    """Return the ok record of `profile=layers` that counts for the cell of a check, or None."""
+    candidates = (
         record
         for record in layers
         if record.outcome is Outcome.ok
         and (record.identity.tp, record.identity.mbs) == (check.tp, check.mbs)
         and belongs(record.identity, check)
     )
-    return next(iter(select(of_the_cell).counting), None)
+    return next(iter(select(candidates).counting), None)
 
 
 def _measurement(cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
-    """Return everything but the predictions."""
+    """Return the measurement without its predictions."""
     chain = joined_samples([share.chain.samples for share in shares])
     full = joined_full([share.full for share in shares])
     rule = _rule(cell, chain, full)
@@ -155,7 +155,7 @@ def _measurement(cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
 
 
 def _rule(cell: Cell, chain: Samples, full: FullSamples) -> StoppingRule:
-    """Return the rule that the ranks stopped by, with the steps that it has seen."""
+    """Return the rule by which the ranks stopped, with the steps that count."""
     rounds_s = [
         [sum(step) for step in zip(chain_s, total_s, exchange_s, strict=True)]
         for chain_s, total_s, exchange_s in zip(step_seconds(chain), full.total_s, full.exchange_s, strict=True)

@@ -49,7 +49,7 @@ class CheckRank:
 
 
 class _Rounds:
-    """A step of each in turn, the other one first every second time: a drift of the machine meets both alike."""
+    """A step of each in alternating order, so that a drift of the machine affects both alike."""
 
     def __init__(self, chain: ChainSteps, full: "_FullSteps", agreement: RankAgreement) -> None:
         self._chain = chain
@@ -57,11 +57,11 @@ class _Rounds:
         self._agreement = agreement
 
     def calibrate(self) -> None:
-        """Mark how long the calibration kernel takes just before the next round."""
+        """Run the calibration kernel just before the next round, and mark its time."""
         self._chain.calibrate()
 
     def run(self, number: int) -> StepTimes:
-        """Run round `number`, counted from 0; the ranks enter the second step of it together, too."""
+        """Run round `number`, counted from 0; the ranks enter the second step together, too."""
         if number % 2:
             full_s = self._full.run(number)
             self._agreement.maximum([0.0])
@@ -74,7 +74,7 @@ class _Rounds:
 
 
 class _FullSteps:
-    """Steps of the full model on one rank: when it went from one phase to the next, and nothing inside."""
+    """Steps of the full model on one rank, with marks between the phases and none inside."""
 
     def __init__(
         self, training: Training, batches: Sequence[Batch], clock: Clock, voice: Voice, device: torch.device
@@ -88,7 +88,7 @@ class _FullSteps:
         self._seconds: dict[str, list[float]] = {times: [] for times in FullSamples.model_fields}
 
     def run(self, number: int) -> float:
-        """Run step `number`; returns its seconds. The second one is also watched for memory, and does not count."""
+        """Run step `number`; return its seconds. The second step is also watched for memory, and does not count."""
         marks: list[tuple[str, Any]] = []
 
         def entering(phase: str) -> None:
@@ -108,14 +108,14 @@ class _FullSteps:
         return FullSamples(**{times: [seconds] for times, seconds in self._seconds.items()})
 
     def peak_bytes(self) -> int:
-        """Return the highest bytes of the step that was watched, as if the chain were not there."""
+        """Return the highest bytes of the watched step, without the chain."""
         if self._peak_bytes is None:
             raise RuntimeError("no step was watched for memory")
         return self._peak_bytes
 
     def _observed(self, entering: Entering) -> None:
         self._voice.entering("watching memory of the full model")
-        # The CPU's meter does not see the release of what is there already: the step allocates its buffers anew.
+        # The CPU's meter does not see the release of earlier buffers: without them the step allocates its own.
         self._training.drop_buffers()
         forget_the_past(self._device)
         lasting = footprint(self._training.lasting_tensors()).bytes
@@ -132,7 +132,7 @@ class _FullSteps:
         self._peak_bytes = meter.peak()
 
     def _keep(self, start: Any, marks: Sequence[tuple[str, Any]]) -> float:
-        """Append the seconds of a step that ended with its last mark, when the update was done."""
+        """Append the seconds of a step and return them all. The last mark is the end of the update."""
         took_s: defaultdict[str, float] = defaultdict(float)
         for (phase, began), (_, ended) in itertools.pairwise(marks):
             took_s[phase] += self._clock.seconds(Interval(began, ended))

@@ -7,7 +7,7 @@ class StageMemory(Frozen):
     """Bytes of one rank in a training step whose optimizer has its states.
 
     `model_states_bytes`: parameters, gradients and optimizer states, after the backward. `activation_bytes`: what the
-    forward left. `activation_peak_bytes`: the highest of forward and backward, above the model states.
+    forward adds. `activation_peak_bytes`: the highest of forward and backward, above the model states.
     """
 
     model_states_bytes: Count
@@ -20,6 +20,6 @@ StageShare = dict[str, StageMemory]
 
 
 class StagesMeasurement(Frozen):
-    """Models of a few transformer layers at one sample: by their number of layers, one entry a rank."""
+    """Memory of models of a few transformer layers at one sample: by their number of layers, one entry a rank."""
 
     by_num_layers: dict[str, list[StageMemory]]

@@ -1,7 +1,7 @@
 """`profile=galvatron`: memory of small models on each stage, and Galvatron's extra file.
 
-Format: eth-easl/sailor at cf2c8e3, `memory_profile.json` before its exporter adds to it, made in the way of
-PKU-DAIR/Hetu-Galvatron, galvatron/core/profiler.py: of the first and the last rank
+Format: eth-easl/sailor at cf2c8e3, `memory_profile.json` before its exporter adds to it, as in
+PKU-DAIR/Hetu-Galvatron, galvatron/core/profiler.py. For the first and the last rank
 {"{pp}_{tp}_{dp}": {"layernum[n]_bsz1_rank{r}_{ms|act|act_peak}": MiB}}.
 `ms` is model states. `sailor_exp/exporters/galvatron/memory.py` reads it.
 """
@@ -27,7 +27,7 @@ _FIGURE = "layernum"
 
 
 class GalvatronProfile(Profile[StageShare, StagesMeasurement]):
-    """One sample: Galvatron multiplies by the microbatch itself. A strategy without numbers is absent from the file."""
+    """Measures one sample: Galvatron multiplies by the microbatch itself. The file omits strategies without numbers."""
 
     name = "galvatron"
     method = 2
@@ -78,7 +78,7 @@ class GalvatronProfile(Profile[StageShare, StagesMeasurement]):
                     yield {"num_layers": int(num_layers), "rank": rank, **figure}
 
     def advised_axes(self, vm: int) -> str:
-        """Galvatron reads two stages at least."""
+        """Return the grid; Galvatron reads at least two stages."""
         powers = ",".join(str(count) for count in powers_up_to(vm))
         return f"vm={max(vm, 2)} pp={powers if vm > 1 else '1,2'} tp={powers}"
 
@@ -94,7 +94,7 @@ def file_content(records: Sequence[Record[StagesMeasurement]]) -> dict[str, dict
 
 
 def read_file(path: Path) -> dict[str, dict[str, float]]:
-    """Read {strategy: {key: MiB}} from Galvatron's extra file; of anything else in it nothing.
+    """Read {strategy: {key: MiB}} from Galvatron's extra file, and skip everything else in it.
 
     Raises FileNotFoundError, and DamagedFileError for a file of another shape.
     """
@@ -116,7 +116,7 @@ def _figures(measured: StagesMeasurement) -> Iterator[tuple[str, float]]:
 
 
 def _end_ranks(ranks: Sequence[StageMemory]) -> list[int]:
-    """Return the first and the last rank, which are one where there is no other."""
+    """Return the first and the last rank, once if they are the same."""
     return sorted({0, len(ranks) - 1})
 
 

@@ -19,7 +19,7 @@ _BEFORE = "before forward"
 
 
 class GalvatronRank:
-    """Trains one small model after another; no two of them are there at once."""
+    """Trains one small model after another, never two at once."""
 
     def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:  # noqa: ARG002
         self._device = device
@@ -49,13 +49,13 @@ class GalvatronRank:
 def observed(
     training: Training, batch: Sequence[Batch], device: torch.device, heard: Callable[[str], None]
 ) -> StageMemory:
-    """Return the figures of one step, by Galvatron's own moments; `heard` is told its phases.
+    """Return the figures of one step at the moments of Galvatron's own profiler; `heard` receives the phases.
 
     Source: PKU-DAIR/Hetu-Galvatron at 229a14d, galvatron/core/profiler.py, `post_profile_memory`: model states are
     what is allocated after the backward, activations what the forward adds, their peak the highest of forward and
-    backward above the model states. The update comes later. What DeepSpeed's pipeline keeps from one step to the
-    next (logits, receive buffers) is no model state: it is dropped before the step and after its backward, so
-    that it counts as what the step itself allocates.
+    backward above the model states. The update comes later. What DeepSpeed's pipeline keeps between steps (logits,
+    receive buffers) is no model state: it is dropped before the step and after its backward, so that it counts as
+    allocated by the step.
     """
     training.drop_buffers()
     forget_the_past(device)

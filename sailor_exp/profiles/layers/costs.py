@@ -1,4 +1,4 @@
-"""What each kind of part took in each step of the chain: pure, and without torch.
+"""Costs of each kind of part in each step of the chain. Pure functions, without torch.
 
 Legend: T ranks, N steps, warm-up first.
 """
@@ -21,7 +21,7 @@ _LAYERS = {Kind.layer.value, Kind.layer_window.value}
 
 @dataclass(frozen=True, kw_only=True)
 class KindCost:
-    """Seconds of one kind of part in one step; `accumulate_s` is None where it is not told apart."""
+    """Seconds of one kind of part in one step; `accumulate_s` is None where it is not measured separately."""
 
     forward_s: float
     backward_s: float
@@ -31,10 +31,10 @@ class KindCost:
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """One step: each kind of part, and what DeepSpeed's step took beyond the updates of all parts.
+    """Costs of one step: of each kind of part, and of DeepSpeed's step beyond the updates of all parts.
 
-    after_embedding_s: what the forward of the layer after the embedding took beyond one after a layer; after_head_s:
-    the same of the backward of the layer that follows the head's. Either may be negative; a model has one of each.
+    after_embedding_s: what the forward of the layer after the embedding takes beyond that of a layer after a layer;
+    after_head_s: the same for the backward of the layer after the head. Both may be negative; a model has each once.
     """
 
     kinds: dict[str, KindCost]
@@ -44,25 +44,25 @@ class StepCost:
 
 
 def step_costs(samples: Samples) -> list[StepCost]:
-    """Costs of every step, warm-up first, on the rank whose step was slowest: what a rank took adds up to its step.
+    """Return the costs of every step, warm-up first, on the rank with the slowest step, so that they add up to a step.
 
-    The slowest rank of each part by itself would not: ranks wait for each other inside every part, and whoever comes
-    late to one does not come late to the next. Raises NoSamplesError if a rank recorded none.
+    The slowest ranks of each part would not add up: ranks wait for each other inside every part, and a rank that is
+    late in one part is not late in the next. Raises NoSamplesError if a rank recorded none.
     """
     return [_cost(samples, rank, step) for step, rank in enumerate(_slowest(samples))]
 
 
 def step_seconds(samples: Samples) -> list[list[float]]:
-    """Seconds of each step on each rank, all phases of all parts, without accumulating: shape (T, N)."""
+    """Return the seconds of each step on each rank, all phases of all parts without accumulating: shape (T, N)."""
     ranks = range(len(samples.calibration_s))
     per_time = [getattr(part, times) for part in samples.parts for times in TIMES]
     return [[sum(step) for step in zip(*(times[rank] for times in per_time), strict=True)] for rank in ranks]
 
 
 def parts_that_stand_for(samples: Samples, kind: str, times: str) -> list[PartSamples]:
-    """Parts whose time is that of a layer among layers, or all of the kind where there is none such.
+    """Return the parts of a kind that run after a layer, or all parts of the kind if none does.
 
-    The layer that runs right after another kind of part finds that part's data in the caches: the first one in the
+    The layer right after another kind of part finds that part's data in the caches: it is the first layer in the
     forward, the last one in the backward. A model has one such layer, and all others follow a layer.
     """
     in_order = list(reversed(samples.parts)) if times in _REVERSED else list(samples.parts)
@@ -91,13 +91,13 @@ def _cost(samples: Samples, rank: int, step: int) -> StepCost:
 
 
 def _excess_s(samples: Samples, times: str, rank: int, step: int) -> float:
-    """Seconds of the transformer layer that runs first, beyond those of what stands for its kind."""
+    """Return the seconds of the transformer layer that runs first, beyond those that stand for its kind."""
     in_order = reversed(samples.parts) if times in _REVERSED else iter(samples.parts)
     first = next((part for part in in_order if part.kind in _LAYERS), None)
     if first is None:
         return 0.0
-    among = parts_that_stand_for(samples, first.kind, times)
-    usual_s = statistics.fmean(getattr(part, times)[rank][step] for part in among)
+    usual_parts = parts_that_stand_for(samples, first.kind, times)
+    usual_s = statistics.fmean(getattr(part, times)[rank][step] for part in usual_parts)
     return float(getattr(first, times)[rank][step]) - usual_s
 
 
@@ -105,15 +105,15 @@ def _kind_cost(samples: Samples, kind: str, rank: int, step: int) -> KindCost:
     def mean_s(times: str) -> float:
         return statistics.fmean(getattr(part, times)[rank][step] for part in parts_that_stand_for(samples, kind, times))
 
-    told = all(part.accumulate_s is not None for part in samples.parts)
+    accumulates = all(part.accumulate_s is not None for part in samples.parts)
     return KindCost(
         forward_s=mean_s("forward_s"),
         backward_s=mean_s("backward_s"),
         update_s=mean_s("update_s"),
-        accumulate_s=mean_s("accumulate_s") if told else None,
+        accumulate_s=mean_s("accumulate_s") if accumulates else None,
     )
 
 
 def counting(samples: Samples, times_s: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    """Of times of shape (T, N) those of the steps after the warm-up."""
+    """Return times of shape (T, N) without the warm-up: shape (T, N - warmup)."""
     return [rank[samples.warmup :] for rank in times_s]

@@ -11,10 +11,10 @@ from sailor_exp.records.base import Count, Frozen, NonNegative
 class PartSamples(Frozen):
     """Raw times of one part of the chain, in seconds, each of shape (T, N).
 
-    `kind` says which layers of the model the part stands for. `overhead_s` is an even share of what DeepSpeed's step
-    takes beyond the updates of all parts: a training step pays that once, not once a layer. `accumulate_s` is what
-    adding to the part's gradients takes, as the backward of each microbatch after the first does; None where
-    DeepSpeed's own hooks accumulate them inside the backward (bf16), and in records of method 1.
+    `kind`: the kind of the model's layers that the part stands for. `overhead_s`: an even share of what DeepSpeed's
+    step takes beyond the updates of all parts; a training step pays that once, not once a layer. `accumulate_s`: the
+    time of adding to the part's gradients, as the backward of each microbatch after the first does; None where
+    DeepSpeed's own hooks accumulate inside the backward (bf16), and in records of method 1.
     """
 
     part: str
@@ -35,10 +35,10 @@ class Samples(Frozen):
 
 
 class Timing(Frozen):
-    """One phase of one kind of part: in each step that of the rank whose step was slowest, so that phases add up.
+    """One phase of one kind of part, in each step on the rank with the slowest step, so that phases add up.
 
-    `value_s` is the trimmed mean that planners add up; `relative_half_width` belongs to the 95 % interval of batch
-    medians and is None where there were too few steps to tell.
+    `value_s`: the trimmed mean, which planners add up. `relative_half_width`: of the 95 % interval of batch medians;
+    None if there were too few steps.
     """
 
     value_s: NonNegative
@@ -50,7 +50,7 @@ class Timing(Frozen):
 class KindStatistics(Frozen):
     """Timing of the phases of one kind of part, and its share of DeepSpeed's overhead around the update.
 
-    `accumulate`: what a microbatch after the first adds to the backward; None where that is not told apart.
+    `accumulate`: what a microbatch after the first adds to the backward; None where it is not measured separately.
     """
 
     forward: Timing
@@ -61,7 +61,7 @@ class KindStatistics(Frozen):
 
 
 class Statistics(Frozen):
-    """What the samples say. `converged`: the interval of the calibrated step reached `target` in `steps` steps."""
+    """Statistics of the samples. `converged`: the interval of the calibrated step reached `target` in `steps` steps."""
 
     steps: Count
     converged: bool
@@ -74,7 +74,7 @@ class Statistics(Frozen):
 class PartMemory(Frozen):
     """Memory of one kind of part on one rank, for the cell's whole microbatch.
 
-    Elements and bytes of parameters, of the tensors that enter the part (`act_input`), that it hands on
+    Elements and bytes of parameters, and of the tensors that enter the part (`act_input`), that leave it
     (`act_output`; for the head: logits and loss), and that it keeps for its backward (`act_mem`). Peaks are bytes
     above what was allocated when the phase began.
     """
@@ -95,9 +95,9 @@ class PartMemory(Frozen):
 class Memory(Frozen):
     """Memory of a rank that holds the chain of parts. In a record: the largest of the ranks.
 
-    `kinds`: of parts of one kind the largest. `peak_bytes`: parameters, gradients, optimizer states and activations at
-    the highest moment of a step. `reserved_bytes` and `device_used_bytes` are the allocator's and the device's own
-    figures, None where there is none to ask.
+    `kinds`: the largest part of each kind. `peak_bytes`: parameters, gradients, optimizer states and activations at
+    the highest moment of a step. `reserved_bytes` and `device_used_bytes`: the figures of the allocator and of the
+    device; None on a CPU.
     """
 
     kinds: dict[str, PartMemory]
@@ -123,7 +123,7 @@ class LayersMeasurement(Frozen):
 
 
 def joined_samples(shares: Sequence[Samples]) -> Samples:
-    """Put the samples of all ranks together, by rising rank: shape (1, N) of each to (T, N)."""
+    """Join the samples of all ranks, by rising rank: shape (1, N) of each to (T, N)."""
     first = shares[0]
     return Samples(
         warmup=first.warmup,
@@ -152,7 +152,7 @@ def _joined_part(shares: Sequence[PartSamples]) -> PartSamples:
     def ranks(times: str) -> list[list[float]]:
         return [rank for share in shares for rank in getattr(share, times)]
 
-    told = all(share.accumulate_s is not None for share in shares)
+    accumulates = all(share.accumulate_s is not None for share in shares)
     return PartSamples(
         part=shares[0].part,
         kind=shares[0].kind,
@@ -160,7 +160,7 @@ def _joined_part(shares: Sequence[PartSamples]) -> PartSamples:
         backward_s=ranks("backward_s"),
         update_s=ranks("update_s"),
         overhead_s=ranks("overhead_s"),
-        accumulate_s=ranks("accumulate_s") if told else None,
+        accumulate_s=ranks("accumulate_s") if accumulates else None,
     )
 
 

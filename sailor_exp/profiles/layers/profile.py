@@ -24,7 +24,7 @@ _PHASES = ("forward", "backward", "update")
 
 
 class LayersProfile(Profile[ChainShare, LayersMeasurement]):
-    """One profile file a record, written before it: a record that stands has its file."""
+    """Each record has one profile file, which is written before it: an existing record has its file."""
 
     name = "layers"
     method = 2
@@ -93,7 +93,7 @@ class LayersProfile(Profile[ChainShare, LayersMeasurement]):
             head = [""] * len(head)
 
     def tidy(self, measured: LayersMeasurement) -> Iterator[Mapping[str, Any]]:
-        """A row for each kind of part and phase; `count` is the steps behind its statistic."""
+        """Yield a row for each kind of part and phase; `count` is the steps behind its statistic."""
         statistics = measured.statistics
         for part, phases in statistics.kinds.items():
             memory = measured.memory.kinds[part].model_dump() if part in measured.memory.kinds else {}

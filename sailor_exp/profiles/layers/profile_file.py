@@ -2,7 +2,7 @@
 
 Format: eth-easl/sailor at cf2c8e3, written by third_party/Megatron-DeepSpeed's profiler and read by
 sailor/profiling/gather_profs.py: `timing` maps a layer id to [forward, backward, update] in seconds, `memory` to
-counts of one rank's whole microbatch. Readers ignore other keys; `record` names the record that the file was made from.
+counts of one rank's whole microbatch. Readers ignore other keys; `record` names the record that the file comes from.
 """
 
 import re
@@ -27,7 +27,7 @@ def file_name(identity: Identity) -> str:
 
 
 def content(record: Record[LayersMeasurement]) -> dict[str, object]:
-    """Return all layer ids of an ok record, each with the numbers of the kind that stands for it.
+    """Return all layer ids of an ok record, each with the numbers of its kind of part.
 
     Raises ValueError for a record without numbers.
     """
@@ -47,30 +47,30 @@ def write(record: Record[LayersMeasurement], profile_dir: Path) -> Path:
 
 
 def keep(record: Record[LayersMeasurement], profile_dir: Path) -> None:
-    """Write the file unless it was made from this very record: one of another identity has the same name."""
-    if _made_from(profile_dir / file_name(record.identity)) != record.file_name:
+    """Write the file unless it comes from this very record: a record of another identity may have the same file."""
+    if _source_record(profile_dir / file_name(record.identity)) != record.file_name:
         write(record, profile_dir)
 
 
 def discard(record: Record[LayersMeasurement], profile_dir: Path) -> None:
-    """Remove the file that was made from the former record of a cell, now that the cell has no numbers."""
+    """Remove the file that comes from the former record of a cell, because the cell has no numbers now."""
     path = profile_dir / file_name(record.identity)
-    if _made_from(path) == record.file_name:
+    if _source_record(path) == record.file_name:
         path.unlink()
 
 
-def _made_from(path: Path) -> str | None:
-    """Name of the record that a file was made from; None for one that is not there, damaged, or another tool's."""
+def _source_record(path: Path) -> str | None:
+    """Return the name of the record that a file comes from; None if the file names none, is missing or damaged."""
     try:
         record = json_file.read_object(path).get("record")
     except (FileNotFoundError, DamagedFileError):
         return None
-    return str(record)
+    return record if isinstance(record, str) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileFile:
-    """A profile file of a directory: its cell, and the record that it was made from where it names one."""
+    """A profile file of a directory: its cell, and the record that it comes from, if it names one."""
 
     path: Path
     key: CellKey
@@ -79,12 +79,12 @@ class ProfileFile:
 
 
 def read_all(profile_dir: Path, model: ModelConfig, gpu: str) -> Iterator[ProfileFile]:
-    """Read the profile files of a model and GPU, by name; the numbers of those that name no record.
+    """Yield the profile files of a model and GPU, by name, with the numbers of those that name no record.
 
-    The format does not say inside what was measured, so the cell is what follows the configured names in the file
-    name. Files of other names belong to other models and GPUs, and are passed over.
+    The content does not name the cell, so the cell comes from the file name, after the configured names. Files of other
+    names belong to other models and GPUs, and are skipped.
 
-    Raises DamagedFileError for a file that is damaged or has another shape, LayerIdsError where its layer ids are not
+    Raises DamagedFileError for a file that is damaged or has another shape, LayerIdsError if its layer ids are not
     those of the model.
     """
     pattern = re.compile(rf"profile_{re.escape(model.name)}_{re.escape(gpu)}_(\d+)_(\d+)\.json")

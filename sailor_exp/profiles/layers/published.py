@@ -1,4 +1,4 @@
-"""The numbers of one cell by layer id, as the published files have them.
+"""The numbers of one cell by layer id, as in the published files.
 
 Format: eth-easl/sailor at cf2c8e3. A time is `[forward, backward, update]` in seconds of one rank and one whole
 microbatch; memory is that of one rank, in elements and bytes.
@@ -28,7 +28,7 @@ class CellKey(NamedTuple):
 
 
 class PhaseTimes(NamedTuple):
-    """Times of one layer on one rank, in seconds, as the files write them."""
+    """Times of one layer on one rank, in seconds, in the order of the files."""
 
     forward_s: float
     backward_s: float
@@ -36,7 +36,7 @@ class PhaseTimes(NamedTuple):
 
 
 class LayerCounts(TypedDict):
-    """Elements and bytes of one layer on one rank: parameters, what enters, what it hands on, what it keeps."""
+    """Elements and bytes of one layer on one rank: parameters, input, output, and what it keeps for the backward."""
 
     params_floats: Count
     act_output_floats: Count
@@ -63,9 +63,9 @@ class CellProfile:
 
 
 def cell_profile(measured: LayersMeasurement) -> CellProfile:
-    """Return the numbers of every layer id: those of the kind of part that stands for it.
+    """Return the numbers of every layer id: those of its kind of part.
 
-    Raises ValueError for a layer id that is no number, or that no kind with numbers stands for.
+    Raises ValueError for a layer id that is no number, or whose kind has no numbers.
     """
     times = {
         kind: PhaseTimes(phases.forward.value_s, phases.backward.value_s, phases.update.value_s)
@@ -82,17 +82,17 @@ def cell_profile(measured: LayersMeasurement) -> CellProfile:
 
 
 def fits_in_memory(key: CellKey, measured: Iterable[CellKey]) -> bool:
-    """Whether a cell was measured that needs at least as much memory: with no larger tp and no smaller microbatch."""
+    """Whether a measured cell needs at least as much memory: one with no larger tp and no smaller microbatch."""
     return any(other.tp <= key.tp and other.mbs >= key.mbs for other in measured)
 
 
 def times_in(path: Path, content: object, *place: str) -> LayerTimes:
-    """Return the times that stand at a place of a file, in numeric order. Raises DamagedFileError."""
+    """Return the times at a place of a file, in numeric order. Raises DamagedFileError."""
     return in_order(checked(path, content, _TIMES, *place))
 
 
 def memory_in(path: Path, content: object, *place: str) -> LayerMemory:
-    """Return the memory that stands at a place of a file, in numeric order. Raises DamagedFileError."""
+    """Return the memory at a place of a file, in numeric order. Raises DamagedFileError."""
     return in_order(checked(path, content, _MEMORY, *place))
 
 
@@ -111,7 +111,7 @@ def memory_by_tp_in(path: Path, content: object, *place: str) -> dict[int, Layer
 
 
 def memory_tps(path: Path, content: object, *place: str) -> list[int]:
-    """Return the tensor parallel degrees of memory at a place of a file, whatever stands under them.
+    """Return the tensor parallel degrees of the memory at a place of a file. What is under them is not checked.
 
     Raises DamagedFileError for a key that is no degree.
     """
@@ -120,8 +120,8 @@ def memory_tps(path: Path, content: object, *place: str) -> list[int]:
 
 def _phase_times(value: object) -> PhaseTimes:
     if not isinstance(value, list) or len(value) != len(PhaseTimes._fields):
-        said = {"value": f"{value!r:.60}"}
-        raise PydanticCustomError("phase_times", "is {value}, where [forward, backward, update] is expected", said)
+        context = {"value": f"{value!r:.60}"}
+        raise PydanticCustomError("phase_times", "is {value}, where [forward, backward, update] is expected", context)
     return PhaseTimes(*(not_negative(number) for number in value))
 
 

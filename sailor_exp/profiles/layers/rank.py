@@ -21,7 +21,7 @@ OBSERVED_STEP = 1
 
 
 class LayersRank:
-    """Builds the chain once for a tensor parallel degree, and measures it at one microbatch after another."""
+    """Builds the chain once for a tensor parallel degree, and measures it at one microbatch size after another."""
 
     def __init__(self, cell: Cell, device: torch.device, voice: Voice) -> None:
         self._device = device
@@ -57,47 +57,37 @@ class _PartSeconds:
 class ChainSteps:
     """The steps of a chain in one cell on one rank, in raw seconds.
 
-    apart_bytes: what is allocated beside the chain. The second step is also watched for memory, and does not count.
+    The second step is also watched for memory, and does not count.
     """
 
-    def __init__(
-        self,
-        chain: Chain,
-        batch: Batch,
-        calibration: Calibration,
-        clock: Clock,
-        voice: Voice,
-        *,
-        apart_bytes: int = 0,
-    ) -> None:
+    def __init__(self, chain: Chain, batch: Batch, calibration: Calibration, clock: Clock, voice: Voice) -> None:
         self._chain = chain
         self._batch = batch
         self._calibration = calibration
         self._clock = clock
         self._voice = voice
-        self._apart_bytes = apart_bytes + calibration.bytes
         self._footprint: StepFootprint | None = None
         self._calibration_s: list[float] = []
         self._seconds = [_PartSeconds() for _ in chain.parts]
-        # Copying from the master weights is one pass over all parameters, in memory's own speed.
+        # The copy from the master weights is one pass over all parameters, at the speed of memory.
         counts = [parameter_count(part) for part in chain.parts]
         self._shares = [count / sum(counts) for count in counts]
 
     def calibrate(self) -> None:
-        """Mark how long the calibration kernel takes just before the next step."""
+        """Run the calibration kernel just before the next step, and mark its time."""
         start = self._clock.now()
         self._calibration.run()
-        self._calibrated = Interval(start, self._clock.now())
+        self._calibration_interval = Interval(start, self._clock.now())
 
     def run(self, number: int) -> StepTimes:
         """Run step `number`, counted from 0."""
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
-        self._calibration_s.append(self._clock.seconds(self._calibrated))
+        self._calibration_s.append(self._clock.seconds(self._calibration_interval))
         return StepTimes(step_s=self._keep(intervals), calibration_s=self._calibration_s[-1])
 
     def share(self, warmup: int) -> ChainShare:
-        """Return everything that the steps gave; the first `warmup` of them count in no statistic."""
+        """Return everything that the steps measured; the first `warmup` of them count in no statistic."""
         if self._footprint is None:
             raise RuntimeError("no step was watched for memory")
         return ChainShare(
@@ -123,8 +113,8 @@ class ChainSteps:
 
     def _memory(self, footprint: StepFootprint) -> Memory:
         by_kind: dict[str, list[PartMemory]] = {}
-        for part, of_part in zip(self._chain.parts, footprint.parts, strict=True):
-            by_kind.setdefault(part.kind, []).append(_part_memory(of_part))
+        for part, part_footprint in zip(self._chain.parts, footprint.parts, strict=True):
+            by_kind.setdefault(part.kind, []).append(_part_memory(part_footprint))
         return Memory(
             kinds={kind: largest_part(parts) for kind, parts in by_kind.items()},
             peak_bytes=footprint.peak_bytes,
@@ -135,12 +125,12 @@ class ChainSteps:
     def _observed(self) -> StepIntervals:
         self._voice.entering("watching memory")
         with without_limit():
-            observer = MemoryObserver(self._chain, self._batch.tokens.device, apart_bytes=self._apart_bytes)
+            observer = MemoryObserver(self._chain, self._batch.tokens.device, apart_bytes=self._calibration.bytes)
             intervals, self._footprint = observer.step(self._batch)
         return intervals
 
     def _keep(self, intervals: StepIntervals) -> float:
-        """Append the seconds of every part; returns what the step took without accumulating."""
+        """Append the seconds of every part; return the seconds of the step without accumulating."""
         update = intervals.update
         updates_s = [self._clock.seconds(interval) for interval in update.parts]
         copies_s = sum(self._clock.seconds(interval) for interval in update.copies)

@@ -1,4 +1,4 @@
-"""Watches one step of a chain: what each part keeps for its backward, and the highest that it reaches.
+"""Watches one step of a chain: what each part keeps for its backward, and its peak.
 
 Saved-tensor hooks see every tensor that autograd keeps for a backward. Storages are counted once; what lasts between
 steps (parameters, masks) is not counted.
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 
-from sailor_exp.instruments.footprint import Footprint, _lasting_storages, _unpack, footprint
+from sailor_exp.instruments.footprint import Footprint, each_kept, footprint
 from sailor_exp.instruments.peaks import peak_meter
 from sailor_exp.training.chain import Chain, StepIntervals
 from sailor_exp.training.parts import Batch
@@ -34,7 +33,7 @@ class PartFootprint:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFootprint:
-    """Memory of one step on this rank, and what allocator and device say of the whole process."""
+    """Memory of one step on this rank, and the figures of allocator and device for the whole process."""
 
     parts: list[PartFootprint]
     peak_bytes: int
@@ -43,7 +42,7 @@ class StepFootprint:
 
 
 class MemoryObserver:
-    """Runs one step of a chain and watches what it keeps. Optimizer states must exist: run a step before."""
+    """Runs one step of a chain and watches its memory. Optimizer states must exist: run a step before."""
 
     def __init__(self, chain: Chain, device: torch.device, *, apart_bytes: int) -> None:
         self._chain = chain
@@ -53,17 +52,16 @@ class MemoryObserver:
         self._kept: dict[str, Footprint] = defaultdict(Footprint)
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
         self._entered: dict[str, Footprint] = defaultdict(Footprint)
-        self._lasting = _lasting_storages(chain.parts)
         self._phase = ""
 
     def step(self, batch: Batch) -> tuple[StepIntervals, StepFootprint]:
-        """Return what the chain's step returned, and its footprint."""
+        """Run the step; return the chain's intervals and the footprint."""
         with ExitStack() as stack:
             for part in self._chain.parts:
                 stack.callback(part.register_forward_pre_hook(self._note_inputs).remove)
                 for outlet in part.outlets():
                     stack.callback(outlet.register_forward_hook(self._note_output).remove)
-            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack))
+            stack.enter_context(each_kept(self._chain.parts, self._note_kept))
             stack.enter_context(self._meter)
             intervals = self._chain.step(batch, self._entering)
         return intervals, self._footprint()
@@ -79,10 +77,8 @@ class MemoryObserver:
     def _note_output(self, _: nn.Module, __: Any, output: Tensor | tuple[Tensor, ...]) -> None:
         self._handed_on[self._phase].add(output if isinstance(output, Tensor) else output[0])
 
-    def _pack(self, tensor: Tensor) -> Tensor:
-        if tensor.untyped_storage().data_ptr() not in self._lasting:
-            self._kept[self._phase].add(tensor)
-        return tensor.detach()
+    def _note_kept(self, tensor: Tensor) -> None:
+        self._kept[self._phase].add(tensor)
 
     def _footprint(self) -> StepFootprint:
         peaks = self._meter.peaks()

@@ -1,4 +1,4 @@
-"""From the samples of a cell to the statistics of its record.
+"""Computes the statistics of a record from the samples of its cell.
 
 Legend: T ranks, N steps, warm-up first.
 """

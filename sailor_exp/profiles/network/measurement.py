@@ -1,4 +1,4 @@
-"""What `profile=network` measures: raw times of transfers and collectives by size, and what follows from them.
+"""What `profile=network` measures: raw times of transfers and collectives by size, and their bandwidths.
 
 Bandwidths are in units of 1e9 bytes/s.
 
@@ -17,8 +17,8 @@ from sailor_exp.units import Seconds
 class SizeSamples(Frozen):
     """Raw times of one operation on one size.
 
-    `seconds`: shape (T, N), warm-up first, of one operation each: a sample is the mean of `repeats` in a row, so that
-    ranks which enter a sample apart from each other do not decide the time of a small message.
+    `seconds`: shape (T, N), warm-up first, each of one operation: a sample is the mean of `repeats` in a row, because
+    ranks enter a sample at different times, which would dominate the time of a small message.
     """
 
     size_bytes: Count
@@ -39,12 +39,12 @@ class SizeSamples(Frozen):
 
     @property
     def relative_half_width(self) -> float | None:
-        """Half-width of the 95 % interval of batch medians, relative to their mean; None where it cannot be told."""
+        """Half-width of the 95 % interval of batch medians, relative to their mean; None with too few samples."""
         return relative_half_width(self.slowest_s)
 
 
 class LeftOut(Frozen):
-    """A size that was not measured: it would have taken `expected_s` where `budget_s` were given."""
+    """A size that was not measured: its samples would take `expected_s`, more than `budget_s`."""
 
     size_bytes: Count
     expected_s: Positive
@@ -52,7 +52,7 @@ class LeftOut(Frozen):
 
     @property
     def reason(self) -> str:
-        """What a person is told."""
+        """The reason that people see."""
         return f"its samples would take {self.expected_s:.3g} s of the {self.budget_s:g} s of sampling.budget_s"
 
 
@@ -77,7 +77,7 @@ class Link(Frozen):
     """What was between the ranks.
 
     `loopback`: both ends are one machine that stands for two, so that the figures are those of its memory.
-    `settings`: variables by which NCCL and gloo were told how to talk.
+    `settings`: the variables that configured NCCL and gloo.
     """
 
     kind: Literal["inside", "loopback", "between"]
@@ -100,12 +100,12 @@ class NetworkMeasurement(Frozen):
     series: list[Series]
 
     def of(self, operation: Operation) -> Series | None:
-        """Return the series of an operation, None where the cell has none."""
+        """Return the series of an operation, None if the cell has none."""
         return next((series for series in self.series if series.operation is operation), None)
 
 
 def joined_series(shares: Sequence[Series]) -> Series:
-    """Put the samples of all ranks together, by rising rank: all of them measured the same sizes in the same order."""
+    """Join the samples of all ranks, by rising rank. All of them measured the same sizes in the same order."""
     sizes = [_joined_size(ranks) for ranks in zip(*(share.sizes for share in shares), strict=True)]
     return Series(operation=shares[0].operation, sizes=sizes, left_out=shares[0].left_out)
 
@@ -115,7 +115,7 @@ def _joined_size(shares: Sequence[SizeSamples]) -> SizeSamples:
 
 
 class Bandwidth(Frozen):
-    """One size of a series, as readers take it. `relative_half_width` belongs to the time, and so to the bandwidth."""
+    """Bandwidth of one size of a series. `relative_half_width` is that of the time, and so of the bandwidth."""
 
     size_bytes: Count
     median_s: NonNegative
@@ -126,7 +126,7 @@ class Bandwidth(Frozen):
 
 
 def bandwidths(series: Series) -> list[Bandwidth]:
-    """Bandwidth of each size, over the median time of the slowest rank."""
+    """Return the bandwidth of each size, over the median time of the slowest rank."""
     return [
         Bandwidth(
             size_bytes=size.size_bytes,

@@ -1,4 +1,4 @@
-"""What a cell of the profile `network` runs, and on which sizes."""
+"""The operations that a cell of the profile `network` runs, and their sizes."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from sailor_exp.config.schema import Cell
 class Operation(StrEnum):
     """What the ranks do together.
 
-    `ring`: each sends to its next neighbour and receives from the one before, at once, as a ring all-reduce does.
+    `ring`: each rank sends to the next and receives from the one before, at once, as in a ring all-reduce.
     `pairs`: rank i of one machine sends to rank i of the other, all pairs at once.
     """
 
@@ -19,11 +19,11 @@ class Operation(StrEnum):
     reduce_scatter = "reduce_scatter"
 
     def bytes_on_the_link(self, size_bytes: float, ranks: int) -> float:
-        """Return the bytes that the measured link carries for an operation on S bytes.
+        """Return the bytes that the measured link carries for an operation on S = `size_bytes`.
 
-        A ring's link carries one message, the link between two machines those of all pairs. For collectives it is
-        the bus bandwidth's numerator: what a rank has to send, whatever the algorithm (NVIDIA/nccl-tests,
-        doc/PERFORMANCE.md). S is then the whole vector: what is reduced, gathered or scattered.
+        A link of a ring carries one message, the link between two machines the messages of all pairs. For collectives
+        it is the numerator of the bus bandwidth: what a rank must send with any algorithm (NVIDIA/nccl-tests,
+        doc/PERFORMANCE.md). S is then the whole vector that is reduced, gathered or scattered.
         """
         return (
             size_bytes
@@ -43,11 +43,11 @@ COLLECTIVES = (Operation.all_reduce, Operation.all_gather, Operation.reduce_scat
 
 
 def operations(cell: Cell) -> tuple[Operation, ...]:
-    """Return what the cell's ranks do together: between two machines pairs, in one a ring; and the collectives."""
+    """Return the operations of a cell: pairs between two machines, a ring in one; and the collectives."""
     return (Operation.pairs if cell.nodes > 1 else Operation.ring, *COLLECTIVES)
 
 
 def sizes_bytes(cell: Cell) -> list[int]:
-    """Powers of two from profile.least_bytes to profile.most_bytes; none where there is none between them."""
+    """Return the powers of two from profile.least_bytes to profile.most_bytes, in bytes; there may be none."""
     least, most = cell.profile.least_bytes or 1, cell.profile.most_bytes or 0
     return [2**power for power in range((least - 1).bit_length(), most.bit_length())]

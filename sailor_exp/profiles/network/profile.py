@@ -1,4 +1,4 @@
-"""`profile=network`: what a link carries by size, inside a machine or between two."""
+"""`profile=network`: bandwidth of a link by size, inside a machine or between two."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -15,7 +15,7 @@ from sailor_exp.profiles.network.measurement import (
     joined_series,
 )
 from sailor_exp.profiles.network.operations import COLLECTIVES, FLOAT_BYTES, sizes_bytes
-from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.profiles.profile import Column, Profile, group_axes
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
@@ -57,20 +57,22 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
     }
 
     def faults(self, cell: Cell) -> list[str]:
-        found = []
+        faults = []
         if cell.nodes > _MOST_NODES:
-            found.append(f"nodes={cell.nodes}: profile=network measures inside one machine or between two; give 1 or 2")
+            faults.append(
+                f"nodes={cell.nodes}: profile=network measures inside one machine or between two; give 1 or 2"
+            )
         if cell.nodes == 1 and cell.ranks < _LEAST_RANKS:
-            found.append("ranks=1 has nobody to send to in one machine. Give ranks=2 or more, or nodes=2.")
+            faults.append("ranks=1 has nobody to send to in one machine. Give ranks=2 or more, or nodes=2.")
         least_bytes, needed = cell.profile.least_bytes, FLOAT_BYTES * cell.ranks * cell.nodes
         if least_bytes is None or least_bytes < needed:
-            found.append(f"profile.least_bytes={least_bytes} must be at least {needed}: a number for each rank")
+            faults.append(f"profile.least_bytes={least_bytes} must be at least {needed}: a number for each rank")
         if not sizes_bytes(cell):
-            found.append(
+            faults.append(
                 f"no power of two lies from profile.least_bytes={least_bytes} to "
                 f"profile.most_bytes={cell.profile.most_bytes}"
             )
-        return found
+        return faults
 
     def options(self, cell: Cell) -> dict[str, Any]:
         return {"least_bytes": cell.profile.least_bytes, "most_bytes": cell.profile.most_bytes}
@@ -81,7 +83,7 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
         return NetworkMeasurement(link=link_of(ends, shares[0].settings), series=series)
 
     def relative_half_width(self, measured: NetworkMeasurement) -> float | None:
-        """The widest: every size of every operation is to be known so well. None where one was left out."""
+        """Return the widest, because every size of every operation must meet the target; None if one was left out."""
         if any(series.left_out for series in measured.series):
             return None
         widths = [size.relative_half_width for series in measured.series for size in series.sizes]
@@ -91,7 +93,7 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
     def one_line(self, measured: NetworkMeasurement) -> str:
         points = bandwidths(measured.series[0])
         low, high = points[0], points[-1]
-        said = f"{_rate(low)} at {readable_bytes(low.size_bytes)}, {_rate(high)} at {readable_bytes(high.size_bytes)}"
+        rates = f"{_rate(low)} at {readable_bytes(low.size_bytes)}, {_rate(high)} at {readable_bytes(high.size_bytes)}"
         left_out = sum(len(series.left_out) for series in measured.series)
         doubts = sum(not point.converged for series in measured.series for point in bandwidths(series))
         notes = [
@@ -99,7 +101,7 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
             f"{doubts} sizes not converged" if doubts else "",
             f"{left_out} sizes left out" if left_out else "",
         ]
-        return "; ".join([said, *filter(None, notes)])
+        return "; ".join([rates, *filter(None, notes)])
 
     def rows(self, record: Record[NetworkMeasurement]) -> Iterator[list[str]]:
         measured, identity = record.measured, record.identity
@@ -109,7 +111,7 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
             head = ["", "", ""]
 
     def tidy(self, measured: NetworkMeasurement) -> Iterator[Mapping[str, Any]]:
-        """A row for each operation and size, those that were left out with the reason; `count` is the samples."""
+        """Yield a row for each operation and size; sizes that were left out have a reason. `count`: the samples."""
         for series in measured.series:
             same = {
                 "link": measured.link.kind,
@@ -131,7 +133,7 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
                 yield {**same, "size_bytes": left_out.size_bytes, "message": left_out.reason}
 
     def advised_axes(self, vm: int) -> str:
-        return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= _LEAST_RANKS)}"
+        return group_axes(vm, least_ranks=_LEAST_RANKS)
 
 
 def _sizes(series: Series) -> Iterator[tuple[int, str]]:

@@ -26,7 +26,7 @@ from sailor_exp.profiles.network.rank_transfers import Transfer, prepare
 from sailor_exp.units import readable_bytes
 
 LEAST_SAMPLE_S = 0.002
-"""A sample of a small message is many in a row: ranks enter it some ten microseconds apart."""
+"""A shorter operation is repeated within a sample, because ranks enter it about ten microseconds apart."""
 
 _MOST_REPEATS = 200
 
@@ -49,7 +49,7 @@ class NetworkRank:
         return NetworkShare(series=series, end=end_towards(os.environ["MASTER_ADDR"]), settings=settings_in(os.environ))
 
     def _series(self, operation: Operation, rising_bytes: Sequence[int], cell: Cell) -> Series:
-        """Measure the least size, and the larger ones that their budget is expected to suffice for."""
+        """Measure the least size, and each larger size whose expected time is within the budget."""
         sizes: list[SizeSamples] = []
         left_out: list[LeftOut] = []
         one_s, former_bytes = 0.0, rising_bytes[0]
@@ -67,14 +67,14 @@ class NetworkRank:
         return Series(operation=operation, sizes=sizes, left_out=left_out)
 
     def _release(self) -> None:
-        """Give the buffers of a size back to the device: the next one needs twice as much."""
+        """Give the buffers of a size back to the device: the next size needs twice as much."""
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
 
 def expected(one_s: float, cell: Cell) -> float:
-    """Seconds that the warm-up and the least number of samples take, from the time of one operation."""
+    """Return the seconds of the warm-up and the least number of samples, from the time of one operation."""
     return max(LEAST_SAMPLE_S, one_s) * (cell.sampling.warmup + cell.sampling.min_steps)
 
 
@@ -90,8 +90,8 @@ class SizeSampling:
         self.one_s = 0.0
 
     def sampled(self, operation: Operation, cell: Cell, voice: Voice) -> SizeSamples:
-        """Take samples until the stopping rule has enough."""
-        self.one_s = self._tried()
+        """Take samples until the stopping rule has enough, and return them."""
+        self.one_s = self._trial_s()
         self._repeats = min(_MOST_REPEATS, math.ceil(LEAST_SAMPLE_S / self.one_s))
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         phase, throttled = f"{operation} {readable_bytes(self._transfer.size_bytes)}", Throttled(voice)
@@ -105,19 +105,19 @@ class SizeSampling:
         )
 
     def calibrate(self) -> None:
-        """Nothing: a link has no fixed work that tells how fast it is just now."""
+        """Do nothing: a link has no fixed work that shows its present speed."""
 
     def run(self, number: int) -> StepTimes:  # noqa: ARG002
         """Take one sample."""
-        self._seconds.append(self._timed(self._repeats))
+        self._seconds.append(self._mean_s(self._repeats))
         return StepTimes(step_s=self._seconds[-1], calibration_s=1.0)
 
-    def _tried(self) -> float:
-        """Time of one operation on the slowest rank; the first of a size makes its connections."""
-        (one_s,) = [self._agreement.maximum([self._timed(1)]) for _ in range(_TRIALS)][-1]
+    def _trial_s(self) -> float:
+        """Return the time of one operation on the slowest rank; the first trial of a size opens the connections."""
+        (one_s,) = [self._agreement.maximum([self._mean_s(1)]) for _ in range(_TRIALS)][-1]
         return one_s
 
-    def _timed(self, repeats: int) -> float:
+    def _mean_s(self, repeats: int) -> float:
         start = self._clock.now()
         for _ in range(repeats):
             self._transfer.run()

@@ -26,7 +26,7 @@ ActivationBytes = dict[int, dict[int, float]]
 
 
 class OobleckProfile(Profile[PartBytes, ActivationMeasurement]):
-    """One sample: Oobleck multiplies by the microbatch itself."""
+    """Measures one sample: Oobleck multiplies by the microbatch itself."""
 
     name = "oobleck"
     method = 2

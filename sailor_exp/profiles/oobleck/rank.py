@@ -8,10 +8,10 @@ from sailor_exp.training.part_alone import PartAlone
 
 
 class OobleckRank(EachPartAlone):
-    """Trains each part: what is kept belongs to a step like any other."""
+    """Trains each part for one step first, so that the counted forward is an ordinary one."""
 
     def counts(self, alone: PartAlone, cell: Cell, kind: Kind) -> dict[str, int]:  # noqa: ARG002
-        """Return what the forward of the second step keeps."""
+        """Return the bytes that the forward of the second step keeps."""
         self.voice.entering(f"training {kind}")
         alone.step()
         with kept_for_backward([alone.part]) as kept:

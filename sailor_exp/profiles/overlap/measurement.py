@@ -1,4 +1,4 @@
-"""How much an all-reduce and a matrix product slow each other down: raw times, and what follows from them.
+"""How much an all-reduce and a matrix product slow each other down: raw times and slowdowns.
 
 Legend: T ranks of the group, N samples.
 """
@@ -24,9 +24,9 @@ class OverlapSamples(Frozen):
 class OverlapMeasurement(Frozen):
     """What one rank sends, with samples of shape (1, N), and what a record of the profile holds.
 
-    `method`: how the two ran together: CUDA streams, or on a CPU threads. `product` is rows x width x width, of fp32.
-    `outlasted`: the share of the times under the other kind through which that ran to the end, on the rank that has
-    the least; what is missing to 1 makes the slowdown look smaller.
+    `method`: how the two ran together: CUDA streams, or on a CPU threads. `product`: rows x width x width, of fp32.
+    `outlasted`: the share of runs beside the other kind in which the other kind ran to the end, on the rank with the
+    least; below 1 the slowdown looks smaller than it is.
     """
 
     method: Literal["streams", "threads"]
@@ -39,7 +39,7 @@ class OverlapMeasurement(Frozen):
 
 
 def joined(shares: Sequence[OverlapMeasurement]) -> OverlapMeasurement:
-    """Put what the ranks measured together, by rising rank: shape (1, N) of each to (T, N)."""
+    """Join what the ranks measured, by rising rank: shape (1, N) of each to (T, N)."""
     samples = {
         times: [rank for share in shares for rank in getattr(share.samples, times)]
         for times in OverlapSamples.model_fields
@@ -49,10 +49,10 @@ def joined(shares: Sequence[OverlapMeasurement]) -> OverlapMeasurement:
 
 
 class Slowdown(Frozen):
-    """How much longer the one that suffers more takes while the other runs.
+    """How many times longer each kind takes while the other runs.
 
-    `measured` may lie below 1 by chance; `coefficient` is what planners read, never below 1.
-    `product` and `all_reduce` are the two slowdowns; `relative_half_width` belongs to the larger one.
+    `product`, `all_reduce`: the two slowdowns. `relative_half_width`: of the larger one. `measured`: the larger one, by
+    chance below 1. `coefficient`: what planners read, never below 1.
     """
 
     product: Positive
@@ -70,11 +70,11 @@ class Slowdown(Frozen):
 
 
 def slowdown(measurement: OverlapMeasurement) -> Slowdown:
-    """Ratio of medians, together over alone, of the slowest rank.
+    """Return the ratios of medians, together over alone, of the slowest rank.
 
     Source: PKU-DAIR/Hetu-Galvatron at 67b224b, galvatron/profile_hardware/profile_overlap.py: `overlap_coe` is the
-    larger of the delays of communication under computation and of computation under communication, 1 at least. Its
-    one pass each gives no spread; here rounds alternate, and the interval is that of the ratios of the rounds.
+    larger of the delays of communication under computation and of computation under communication, 1 at least. One
+    pass each, as there, has no spread; here rounds alternate, and the interval is that of the rounds' ratios.
     """
     samples, warmup = measurement.samples, measurement.warmup
     ratios = {

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, joined, slowdown
-from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.profiles.profile import Column, Profile, group_axes
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
@@ -13,7 +13,7 @@ _LEAST_RANKS = 2
 
 
 class OverlapProfile(Profile[OverlapMeasurement, OverlapMeasurement]):
-    """One group of ranks of one machine a cell."""
+    """A cell is one group of ranks of one machine."""
 
     name = "overlap"
     method = 2
@@ -52,42 +52,42 @@ class OverlapProfile(Profile[OverlapMeasurement, OverlapMeasurement]):
         return slowdown(measured).relative_half_width
 
     def one_line(self, measured: OverlapMeasurement) -> str:
-        found = slowdown(measured)
+        overlap = slowdown(measured)
         doubt = "" if measured.converged else ", not converged"
-        below = f" (measured {found.measured:.3f})" if found.measured < 1 else ""
-        spread = readable_spread(found.relative_half_width)
-        return f"coefficient {found.coefficient:.3f} {spread}{below}, by {measured.method}{doubt}"
+        below = f" (measured {overlap.measured:.3f})" if overlap.measured < 1 else ""
+        spread = readable_spread(overlap.relative_half_width)
+        return f"coefficient {overlap.coefficient:.3f} {spread}{below}, by {measured.method}{doubt}"
 
     def rows(self, record: Record[OverlapMeasurement]) -> Iterator[list[str]]:
         measured = record.measured
-        found = slowdown(measured)
-        spread = readable_spread(found.relative_half_width)
+        overlap = slowdown(measured)
+        spread = readable_spread(overlap.relative_half_width)
         yield [
             str(record.identity.ranks),
             measured.method,
             readable_bytes(measured.all_reduce_bytes),
-            f"{found.product:.3f}",
-            f"{found.all_reduce:.3f}",
-            f"{found.coefficient:.3f} {spread}"
+            f"{overlap.product:.3f}",
+            f"{overlap.all_reduce:.3f}",
+            f"{overlap.coefficient:.3f} {spread}"
             if measured.converged
-            else f"[yellow]{found.coefficient:.3f} {spread}[/]",
-            str(found.samples),
+            else f"[yellow]{overlap.coefficient:.3f} {spread}[/]",
+            str(overlap.samples),
         ]
 
     def tidy(self, measured: OverlapMeasurement) -> Iterator[Mapping[str, Any]]:
-        """A row for each slowdown and one for the coefficient; `count` is the rounds, the interval the larger one's."""
-        slowed = slowdown(measured)
-        same = {"by": measured.method, "unit": "1", "count": slowed.samples, "converged": measured.converged}
+        """Yield a row for each slowdown and one for the coefficient, which has the interval; `count`: the rounds."""
+        overlap = slowdown(measured)
+        same = {"by": measured.method, "unit": "1", "count": overlap.samples, "converged": measured.converged}
         figures = {
-            "slowdown of the product": (slowed.product, None),
-            "slowdown of the all-reduce": (slowed.all_reduce, None),
-            "coefficient": (slowed.coefficient, slowed.relative_half_width),
+            "slowdown of the product": (overlap.product, None),
+            "slowdown of the all-reduce": (overlap.all_reduce, None),
+            "coefficient": (overlap.coefficient, overlap.relative_half_width),
         }
         for quantity, (value, half_width) in figures.items():
             yield {**same, "quantity": quantity, "value": value, "relative_half_width": half_width}
 
     def advised_axes(self, vm: int) -> str:
-        return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= _LEAST_RANKS)}"
+        return group_axes(vm, least_ranks=_LEAST_RANKS)
 
 
 PROFILE = OverlapProfile()

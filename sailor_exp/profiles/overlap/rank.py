@@ -1,8 +1,8 @@
 """The `overlap` profile in a rank: how much an all-reduce and a matrix product slow each other down.
 
-Definition and shapes: PKU-DAIR/Hetu-Galvatron at 67b224b, galvatron/profile_hardware/profile_overlap.py. Of each kind
-the time alone and the time while the other runs throughout, for which the other is given four times as much to do.
-There one pass each is read off a profiler's printed table; here the four times alternate, round by round.
+Definition and shapes: PKU-DAIR/Hetu-Galvatron at 67b224b, galvatron/profile_hardware/profile_overlap.py. For each kind:
+the time alone, and the time while the other runs throughout, for which the other gets four times as much work. There
+one pass each comes from a profiler's printed table; here the four times alternate, round by round.
 """
 
 import math
@@ -27,10 +27,10 @@ from sailor_exp.profiles.overlap.rank_work import Kind, Together, together_on, w
 LEAST_SAMPLE_S = {Device.cuda: 0.02, Device.cpu: 0.01}
 
 OTHER_LASTS = 4
-"""Galvatron's `overlap_time_multiply`: the other kind gets so many times as much to do, so that it outlasts."""
+"""Galvatron's `overlap_time_multiply`: the other kind gets so many times as much work, so that it runs longer."""
 
 _SHAPES = {Device.cuda: (1024, 4096), Device.cpu: (128, 512)}
-"""Rows and width of the product. Galvatron's on CUDA, which takes a core of a CPU a second."""
+"""Rows and width of the product. On CUDA those of Galvatron, which take one CPU core a second."""
 
 _TRIALS = 3
 
@@ -45,7 +45,7 @@ class OverlapRank:
         self._agreement = RankAgreement(device)
 
     def measure(self, cell: Cell) -> OverlapMeasurement:
-        """Sample rounds until the interval of together over alone is within the target."""
+        """Sample rounds until the interval of the times together over those alone is within the target."""
         self._voice.progress("warm-up")
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         with no_garbage_collection():
@@ -78,7 +78,7 @@ class Counts:
 
 
 def counts(together: Together, agreement: Agreement, kind: Device) -> Counts:
-    """Return counts from trial times of the slowest rank: the same on all ranks, who must all-reduce alike."""
+    """Return counts from trial times of the slowest rank, the same on all ranks, which must all-reduce alike."""
     for _ in range(_TRIALS):
         alone_s = [together.run(kind_of_work, 1).seconds for kind_of_work in (Kind.product, Kind.all_reduce)]
         product_s, all_reduce_s = agreement.maximum(alone_s)
@@ -106,10 +106,10 @@ class Rounds:
         self.all_reduce_together_s: list[float] = []
 
     def calibrate(self) -> None:
-        """Nothing: what ran alone in the round is what it is measured by."""
+        """Do nothing: the times alone in a round are its calibration."""
 
     def run(self, number: int) -> StepTimes:  # noqa: ARG002
-        """Run a round: each kind alone, then under the other; the ranks begin each of the four together."""
+        """Run a round: each kind alone, then beside the other; the ranks begin each of the four together."""
         products, all_reduces = self._counts.products, self._counts.all_reduces
         self.product_alone_s.append(self._one(Kind.product, products))
         self.all_reduce_alone_s.append(self._one(Kind.all_reduce, all_reduces))
@@ -121,11 +121,11 @@ class Rounds:
         )
 
     def _one(self, kind: Kind, count: int, others: int = 0) -> float:
-        """Seconds of one run of a kind, of so many in a row."""
-        timed = self._together.run(kind, count, others)
-        self.outlasted += timed.outlasted
+        """Return the mean seconds of `count` runs of a kind in a row, beside `others` runs of the other kind."""
+        timing = self._together.run(kind, count, others)
+        self.outlasted += timing.outlasted
         self._agreement.maximum([0.0])
-        return timed.seconds / count
+        return timing.seconds / count
 
 
 RANK = OverlapRank

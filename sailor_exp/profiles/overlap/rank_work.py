@@ -17,7 +17,7 @@ from sailor_exp.instruments.clock import Clock, Interval, clock_for
 
 
 class Kind(StrEnum):
-    """What runs."""
+    """The two kinds of work."""
 
     product = "product"
     all_reduce = "all_reduce"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Seconds from the first to the last run of one kind, and whether the other kind ran on until then."""
+    """Seconds from the first to the last run of one kind, and whether the other kind ran until then."""
 
     seconds: float
     outlasted: bool
@@ -41,12 +41,12 @@ class Together(Protocol):
     method: Literal["streams", "threads"]
 
     def run(self, kind: Kind, count: int, others: int = 0) -> Timed:
-        """Time so many runs of a kind, while so many of the other kind run; returns when all are done."""
+        """Time `count` runs of a kind, while `others` runs of the other kind run; return when all are done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One product and one all-reduce: `rows` x `width` x `width` of fp32, and the gradient of its weights.
+    """A product of `rows` x `width` x `width` in fp32, and the all-reduce of the gradient of its weights.
 
     The shapes are those of a linear layer: its forward, and the all-reduce of data parallelism.
     """
@@ -61,17 +61,17 @@ class Work:
         return self.width * self.width * 4
 
     def action(self, kind: Kind) -> Callable[[], None]:
-        """Return what one run of a kind is."""
+        """Return the function that runs a kind once."""
         return self.product if kind is Kind.product else self.all_reduce
 
 
 def work_on(device: torch.device, rows: int, width: int) -> Work:
     """Allocate the operands on a device."""
-    entering, weights = torch.ones(rows, width, device=device), torch.ones(width, width, device=device)
-    leaving, gradient = torch.empty(rows, width, device=device), torch.zeros(width, width, device=device)
+    inputs, weights = torch.ones(rows, width, device=device), torch.ones(width, width, device=device)
+    outputs, gradient = torch.empty(rows, width, device=device), torch.zeros(width, width, device=device)
 
     def product() -> None:
-        torch.mm(entering, weights, out=leaving)
+        torch.mm(inputs, weights, out=outputs)
 
     def all_reduce() -> None:
         torch.distributed.all_reduce(gradient)
@@ -80,32 +80,32 @@ def work_on(device: torch.device, rows: int, width: int) -> Work:
 
 
 class Streams:
-    """The current stream computes, another one communicates; both wait for what was there before."""
+    """The current stream computes, another one communicates, and waits first for earlier work of the current one."""
 
     method: Literal["streams", "threads"] = "streams"
 
     def __init__(self, work: Work, clock: Clock) -> None:
         self._work = work
         self._clock = clock
-        communicating = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        self._streams = {Kind.product: torch.cuda.current_stream(), Kind.all_reduce: communicating}
+        communication = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._streams = {Kind.product: torch.cuda.current_stream(), Kind.all_reduce: communication}
 
     def run(self, kind: Kind, count: int, others: int = 0) -> Timed:
-        """The other kind is launched first: what is timed is then launched while it runs."""
+        """Launch the other kind first, so that the timed kind is launched while the other one runs."""
         self._streams[Kind.all_reduce].wait_stream(self._streams[Kind.product])
-        other = self._launched(kind.other, others) if others else None
-        timed = self._launched(kind, count)
+        other = self._launch(kind.other, others) if others else None
+        interval = self._launch(kind, count)
         self._clock.wait()
-        return _timed(self._clock, timed, other)
+        return _timed(self._clock, interval, other)
 
-    def _launched(self, kind: Kind, count: int) -> Interval:
+    def _launch(self, kind: Kind, count: int) -> Interval:
         """Give a stream its work between two events; an all-reduce makes it wait for NCCL's own stream."""
         with torch.cuda.stream(self._streams[kind]):
             return _interval(self._work.action(kind), count, self._clock)
 
 
 class Threads:
-    """The caller's thread computes, another one communicates: both leave the interpreter's lock while they work."""
+    """The caller's thread computes, another one communicates. Both release the interpreter's lock while they work."""
 
     method: Literal["streams", "threads"] = "threads"
 
@@ -117,10 +117,10 @@ class Threads:
         if not others:
             return _timed(self._clock, _interval(self._work.action(kind), count, self._clock), None)
         counts = {kind: count, kind.other: others}
-        at_once = threading.Barrier(2)
-        communication = _Thread(self._work.all_reduce, counts[Kind.all_reduce], self._clock, at_once)
+        barrier = threading.Barrier(2)
+        communication = _Thread(self._work.all_reduce, counts[Kind.all_reduce], self._clock, barrier)
         communication.start()
-        at_once.wait()
+        barrier.wait()
         computation = _interval(self._work.product, counts[Kind.product], self._clock)
         intervals = {Kind.product: computation, Kind.all_reduce: communication.interval()}
         return _timed(self._clock, intervals[kind], intervals[kind.other])
@@ -139,26 +139,26 @@ def _timed(clock: Clock, interval: Interval, other: Interval | None) -> Timed:
 
 
 class _Thread(threading.Thread):
-    """Runs an action so often, and hands on the error that ended it."""
+    """Runs an action `count` times, and passes on the error that ended it."""
 
-    def __init__(self, action: Callable[[], None], count: int, clock: Clock, at_once: threading.Barrier) -> None:
+    def __init__(self, action: Callable[[], None], count: int, clock: Clock, barrier: threading.Barrier) -> None:
         super().__init__(name="communication", daemon=True)
         self._action = action
         self._count = count
         self._clock = clock
-        self._at_once = at_once
+        self._barrier = barrier
         self._interval: Interval | None = None
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        self._at_once.wait()
+        self._barrier.wait()
         try:
             self._interval = _interval(self._action, self._count, self._clock)
         except BaseException as error:  # noqa: BLE001
             self._error = error
 
     def interval(self) -> Interval:
-        """Return when it ran, once it has ended. Raises what ended it early."""
+        """Wait for the end of the thread, and return its interval. Raises the error that ended it early."""
         self.join()
         if self._interval is None:
             raise self._error or RuntimeError("the thread did not run")
@@ -166,5 +166,5 @@ class _Thread(threading.Thread):
 
 
 def together_on(kind: Device, work: Work) -> Together:
-    """Return the way in which a kind of device runs both at once."""
+    """Return the way to run both at once on a kind of device."""
     return Streams(work, clock_for(kind)) if kind is Device.cuda else Threads(work, clock_for(kind))

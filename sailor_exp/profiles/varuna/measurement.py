@@ -7,7 +7,7 @@ class PeakMeasurement(Frozen):
     """Peak bytes of one rank that holds one part alone, by kind of part; the largest of the ranks.
 
     `layers` maps each layer id of the model to a kind of part. `lasting_bytes`: what the rank holds between steps:
-    parameters, gradients as far as they stay, and optimizer states.
+    parameters, optimizer states, and gradients that are not dropped.
     """
 
     layers: dict[str, str]

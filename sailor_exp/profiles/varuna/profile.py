@@ -26,7 +26,7 @@ PeakBytes = dict[int, dict[int, dict[int, float]]]
 
 
 class VarunaProfile(Profile[PartBytes, PeakMeasurement]):
-    """Cells that ran out of memory are absent from the file."""
+    """The file does not have cells that ran out of memory."""
 
     name = "varuna"
     method = 2

@@ -10,17 +10,17 @@ from sailor_exp.training.part_alone import PartAlone
 
 
 class VarunaRank(EachPartAlone):
-    """Trains a part until its memory is what it stays at, then watches one step."""
+    """Trains a part until its memory no longer changes, then watches one step."""
 
     def counts(self, alone: PartAlone, cell: Cell, kind: Kind) -> dict[str, int]:
-        """Return what is there between steps, and the highest of a whole step."""
+        """Return the bytes that last between steps, and the highest of a whole step."""
         for step in range(cell.sampling.warmup):
             self.voice.progress(f"warm-up {kind}", step + 1)
             alone.step()
         self.voice.progress(f"watching memory of {kind}")
         lasting = footprint(alone.engine.lasting_tensors()).bytes
         with without_limit():
-            # cuBLAS's workspace comes with the first product of the process, and is of no part.
+            # cuBLAS's workspace comes with the first product of the process, and belongs to no part.
             meter = peak_meter(self.device, lasting, apart_bytes=allocated_bytes(self.device) - lasting)
             with meter:
                 meter.entering("step")

@@ -174,7 +174,7 @@ def test_a_record_counts_more_than_a_profile_file_and_that_is_said(tmp_path: Pat
     raw_profile(tmp_path / "profile_gpt-tiny_CPU_1_1.json", forward_s=9.0)
     found = grid(measured(cell(*TINY)), files=profile_files(tmp_path))
     assert found.cells[CellKey(1, 1)].times[0].forward_s == FORWARD_S["embedding"]
-    assert found.warnings == ("profile_gpt-tiny_CPU_1_1.json was left out: a record speaks of tp=1 mbs=1",)
+    assert found.warnings == ("profile_gpt-tiny_CPU_1_1.json was left out: a record holds tp=1 mbs=1",)
 
 
 def test_our_own_profile_files_are_passed_over_for_their_records(tmp_path: Path) -> None:
