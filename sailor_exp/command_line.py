@@ -1,4 +1,4 @@
-"""Checks a whole command line before Hydra acts on it, so that one message reports every fault.
+"""Checks a whole command line before Hydra acts on it, so that one message reports every fault; then runs it.
 
 Hydra stops at the first fault, after it has created a directory for the run. This module composes every override by
 itself, then every cell of the grid, and writes nothing.
@@ -7,10 +7,13 @@ itself, then every cell of the grid, and writes nothing.
 import difflib
 import itertools
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -18,11 +21,14 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config.schema import CELL_KEYS, cell_from, gather_from
-from sailor_exp.errors import ConfigurationError
+from sailor_exp.config.schema import CELL_KEYS, cell_from, gather_from, register
+from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.exporters.registry import name_faults
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
+
+BROKEN, WRONG, INTERRUPTED = 1, 2, 130
+"""Exit statuses: something is missing or failed, the command was wrong, the command was interrupted."""
 
 _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
@@ -64,6 +70,37 @@ def _gather_faults(config: DictConfig) -> list[str]:
 
 
 GATHER = Command(config_name="gather", faults=_gather_faults, axes=frozenset(), crossed=False)
+
+
+def run(
+    command: Command,
+    task: Callable[[DictConfig], Any],
+    arguments: Sequence[str] | None,
+    *,
+    checked_first: Callable[[Sequence[str]], None] = lambda _: None,
+    interrupted: str,
+) -> int:
+    """Check the command line, run the task under Hydra, and return the exit status.
+
+    arguments: those of the process where None. checked_first: called with the arguments, after their check and before
+    Hydra. interrupted: the message after an interrupt.
+    """
+    register()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        sys.argv[1:] = checked(given, command)
+        checked_first(given)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)(task)()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except SailorExpError as error:
+        print(error, file=sys.stderr)
+        return BROKEN
+    except KeyboardInterrupt:
+        print(f"interrupted; {interrupted}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
 
 
 def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:

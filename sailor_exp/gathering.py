@@ -12,19 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Never
 
-import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line
-from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from, register
-from sailor_exp.errors import ConfigurationError, SailorExpError
+from sailor_exp.command_line import BROKEN, WRONG
+from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from
+from sailor_exp.errors import SailorExpError
 from sailor_exp.exporters.exporter import Export, write
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.registry import exporter_named
 from sailor_exp.files.whole import write_whole
 from sailor_exp.terminal import console
-
-LACKING, WRONG, INTERRUPTED = 1, 2, 130
 
 
 class Exports:
@@ -38,7 +36,7 @@ class Exports:
         run = _Run()
         complete = [run.carry_out(job) for job in _distinct([gather_from(config) for config in configs])]
         if not all(complete):
-            raise SystemExit(LACKING)
+            raise SystemExit(BROKEN)
         return ["ok"] * len(configs)
 
     def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> Never:  # noqa: ARG002
@@ -56,18 +54,9 @@ _run_one.grid = Exports()  # type: ignore[attr-defined]  # the launcher plugins'
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
-    register()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        sys.argv[1:] = command_line.checked(given, command_line.GATHER)
-        hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="gather")(_run_one)()
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("interrupted; every file is as it was or as it should be", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return command_line.run(
+        command_line.GATHER, _run_one, arguments, interrupted="every file is as it was or as it should be"
+    )
 
 
 def _distinct(jobs: Sequence[GatherConfig]) -> list[GatherConfig]:

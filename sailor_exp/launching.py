@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Never
 
-import hydra
 from omegaconf import DictConfig
 
 from sailor_exp import command_line
-from sailor_exp.config.schema import Action, Cell, cell_from, register
+from sailor_exp.command_line import BROKEN, WRONG
+from sailor_exp.config.schema import Action, Cell, cell_from
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.profiles.faults import faults, grid_faults, one_machine_faults
 from sailor_exp.slurm.neighbours import sharing
@@ -27,8 +27,6 @@ from sailor_exp.sweep import reuse, sweep
 from sailor_exp.sweep.display import LiveDisplay, print_results
 from sailor_exp.sweep.rank_group import server
 from sailor_exp.terminal import console
-
-BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
 
 class Sweeps:
@@ -71,31 +69,25 @@ _run_one.grid = Sweeps()  # type: ignore[attr-defined]  # the launcher plugins' 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
-    register()
-    given = list(sys.argv[1:] if arguments is None else arguments)
     cells: list[Cell] = []
 
     def faults_of(config: DictConfig) -> list[str]:
         cells.append(cell_from(config))
         return faults(cells[-1])
 
-    warnings.showwarning = _show_warning
-    try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        sys.argv[1:] = command_line.checked(given, replace(command_line.LAUNCH, faults=faults_of))
+    def checked_first(given: Sequence[str]) -> None:
         _refuse(grid_faults(cells))
         _start_importing(given, cells)
-        hydra.main(version_base="1.3", config_path=str(command_line.CONF), config_name="launch")(_run_one)()
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return WRONG
-    except SailorExpError as error:
-        print(error, file=sys.stderr)
-        return BROKEN
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from what was measured", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return command_line.run(
+        replace(command_line.LAUNCH, faults=faults_of),
+        _run_one,
+        arguments,
+        checked_first=checked_first,
+        interrupted="the same command goes on from what was measured",
+    )
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from sailor_exp.errors import StorageError
 
 _PREFIX = ".unfinished-"
-
 _STALE_S = 3600.0
 
 

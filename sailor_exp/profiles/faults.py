@@ -119,11 +119,8 @@ def _ranks_faults(cell: Cell) -> list[str]:
 
 
 _PROFILE_KEYS = tuple(key.name for key in fields(ProfileConfig) if key.default is None)
-
 _LEAST_WARMUP = 2
-
 _LEAST_NODES = 2
-
 _POSITIVE = (
     "num_layers",
     "hidden_size",

@@ -12,7 +12,5 @@ class Frozen(BaseModel):
 
 
 NonNegative = Annotated[float, Field(ge=0)]
-
 Positive = Annotated[float, Field(gt=0)]
-
 Count = Annotated[int, Field(ge=0)]

@@ -45,7 +45,6 @@ class Provenance(Frozen):
 
 
 _PACKAGES = ("sailor-exp", "torch", "deepspeed", "megatron-core", "hydra-core", "numpy")
-
 THREADS_PER_RANK = 1
 """CPU threads of a rank. Ranks share a machine, and a number of threads from the shell would change the results."""
 

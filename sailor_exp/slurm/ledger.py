@@ -25,7 +25,6 @@ from sailor_exp.slurm.states import JobState
 from sailor_exp.sweep.reuse import record_path
 
 FORMAT: Final = "sailor-exp submission"
-
 VERSION: Final = 1
 
 _LONGEST_SUBMISSION_S = 1800.0

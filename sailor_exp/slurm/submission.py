@@ -113,7 +113,6 @@ _ABOUT = (
 )
 
 _KEYS = {"mem": "mem_gb"}
-
 _UNKNOWN_OPTION = re.compile(r"(?:unrecognized|invalid|ambiguous) option '?-{0,2}([\w-]+)", re.IGNORECASE)
 
 

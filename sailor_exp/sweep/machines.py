@@ -28,7 +28,6 @@ HEARD_WITHIN_S = 60.0
 _LOOK_EVERY_S = 0.2
 
 Context = ForkServerContext | SpawnContext
-
 Hear = Callable[[int, Message], None]
 
 

@@ -31,9 +31,7 @@ GRACE_S = 0.5
 """Seconds that the other ranks have for their reports, once one has died."""
 
 _CODE = Path(sailor_exp.__file__).resolve().parent.parent
-
 _PRELOAD = ["sailor_exp.launching", "sailor_exp.sweep.rank_process"]
-
 _TICK_S = 1.0
 
 _ABANDONED = Death(cause=Cause.lost_peer, message="the ranks of another machine ended early")

@@ -39,9 +39,7 @@ from sailor_exp.config.schema import (
 from sailor_exp.training.attention import FusedAttention, UnfusedAttention
 
 _INIT_STD = 0.02
-
 _ATTENTION = {Attention.unfused: UnfusedAttention, Attention.sdpa: FusedAttention}
-
 _ACTIVATION = {
     Activation.relu: torch.nn.functional.relu,
     Activation.gelu: torch.nn.functional.gelu,

@@ -73,3 +73,16 @@ def test_a_cell_belongs_to_what_is_asked_for_under_its_own_configuration(profile
 def test_a_cell_is_named_by_the_keys_that_its_profile_uses():
     assert label(cell("tp=2", "mbs=4")) == "gpt-tiny CPU tp=2 mbs=4"
     assert label(cell("profile=overlap", "ranks=4")) == "overlap CPU ranks=4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["tp=2", "mbs=2", "precision=bf16", "optimizer=sgd", "attention=sdpa", "model.num_layers=2", "gpu.memory_gb=1"],
+)
+def test_what_determines_the_numbers_is_in_the_identity(change):
+    assert identity_of(cell(change)).digest != identity_of(cell()).digest
+
+
+@pytest.mark.parametrize("change", ["force=true", "profile_dir=elsewhere", "sampling.max_steps=20", "vm='8'"])
+def test_what_does_not_is_not(change):
+    assert identity_of(cell(change)).digest == identity_of(cell()).digest

@@ -18,7 +18,6 @@ from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
-
 _MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 1))
 
 

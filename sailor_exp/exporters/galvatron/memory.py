@@ -19,9 +19,7 @@ Strategies = Extra[dict[str, dict[str, float]]]
 """MiB by strategy and `layernum[n]_bsz1_rank{r}_{ms|act|act_peak}`."""
 
 _STATES_PER_PARAMETER = 4
-
 _STRATEGY = re.compile(r"(\d+)_(\d+)_1")
-
 _LAYERS = re.compile(r"layernum\[(\d+)\]_bsz1_rank\d+_(?:ms|act|act_peak)")
 
 

@@ -24,13 +24,10 @@ FLOOR = 0.5
 """Share of the least measured bandwidth: the floor of a fit."""
 
 _TURNS = 200
-
 _ITERATIONS, _HALVINGS = 200, 40
-
 _ROUNDING = 1e-9
 
 Array = NDArray[np.float64]
-
 Coefficients = tuple[float, float, float]
 
 

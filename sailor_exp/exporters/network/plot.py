@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH, _HEIGHT = 60, 14
-
 _MARGIN = 1.05
 """Factor from the values to the ends of the axis, so that a link of one bandwidth has an axis."""
 

@@ -10,7 +10,6 @@ from sailor_exp.profiles.layers.measurement import ChainShare, Samples
 from sailor_exp.records.base import Count, Frozen, NonNegative, Positive
 
 Quantity = Literal["total", "forward", "backward", "update"]
-
 QUANTITIES: tuple[Quantity, ...] = ("total", "forward", "backward", "update")
 
 Source = Literal["interleaved", "earlier"]

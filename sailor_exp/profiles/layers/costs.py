@@ -13,9 +13,7 @@ from sailor_exp.errors import NoSamplesError
 from sailor_exp.profiles.layers.measurement import PartSamples, Samples
 
 TIMES = ("forward_s", "backward_s", "update_s", "overhead_s")
-
 _REVERSED = {"backward_s", "accumulate_s"}
-
 _LAYERS = {Kind.layer.value, Kind.layer_window.value}
 
 

@@ -29,7 +29,6 @@ LEAST_SAMPLE_S = 0.002
 """A shorter operation is repeated within a sample, because ranks enter it about ten microseconds apart."""
 
 _MOST_REPEATS = 200
-
 _TRIALS = 3
 
 

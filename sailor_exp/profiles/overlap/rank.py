@@ -25,7 +25,6 @@ from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, OverlapS
 from sailor_exp.profiles.overlap.rank_work import Kind, Together, together_on, work_on
 
 LEAST_SAMPLE_S = {Device.cuda: 0.02, Device.cpu: 0.01}
-
 OTHER_LASTS = 4
 """Galvatron's `overlap_time_multiply`: the other kind gets so many times as much work, so that it runs longer."""
 

@@ -15,23 +15,14 @@ from sailor_exp.report.drawing.markup import tag
 from sailor_exp.report.drawing.scales import LogScale, Scale, linear_scale, log_scale, microbatch_scale, spread_out
 
 WIDTH, HEIGHT = 360, 216
-
 STYLES = 8
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 40, 12, 34
-
 _LABEL_GAP = 12.0
-
 _DODGE = 3.0
-
 _NARROW = 14.0
-
 _MANY = 12
-
 _MARK = 7.0
-
 _VISIBLE = 0.05
-
 _LOWEST = 0.1
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
 Child = ET.Element | str | None | Iterable["Child"]
-
 Attribute = str | int | float | None
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

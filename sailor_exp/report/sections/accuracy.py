@@ -16,13 +16,9 @@ from sailor_exp.report.drawing.markup import tag
 from sailor_exp.report.drawing.scales import Scale, linear_scale
 
 _ROW = 40
-
 _APART = 7
-
 _LEFT, _RIGHT = 150, 20
-
 _WIDE = 520
-
 ERROR = "(predicted - measured) / measured"
 
 

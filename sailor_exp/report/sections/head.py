@@ -14,9 +14,7 @@ from sailor_exp.report.drawing.layout import cell_name, folded, over_all, scroll
 from sailor_exp.report.drawing.markup import Child, tag
 
 STEP = seconds("step of the chain", "statistics.step")
-
 STEP_PER_SAMPLE = replace(STEP, label="step of the chain, per sample", per_sample=True)
-
 _WIDE = "◐"
 
 _SYMBOLS = {
@@ -30,7 +28,6 @@ _SYMBOLS = {
 }
 
 _MOST_COLUMNS = 8
-
 _MEANINGS = {
     Outcome.ok: "measured",
     Outcome.oom: "out of memory",
@@ -145,7 +142,6 @@ def _with_code(text: str) -> list[Child]:
 
 
 _SHOWN = 4
-
 _WEIGHTS = {Weight.missing: "missing", Weight.doubtful: "doubtful", Weight.note: "note"}
 
 

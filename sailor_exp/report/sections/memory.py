@@ -18,7 +18,6 @@ from sailor_exp.report.sections.times import KIND_NAMES, PHASES
 from sailor_exp.units import readable_bytes
 
 PEAK = Quantity(label="measured peak", unit=Unit.bytes, terms=((1, "memory.peak_bytes"),))
-
 _FAR = 3
 """Multiple of the highest bar up to which a chart shows the GPU's memory."""
 

@@ -13,9 +13,7 @@ from sailor_exp.report.drawing.layout import Column, columns_of, row_of_charts, 
 from sailor_exp.report.sections.head import STEP, STEP_PER_SAMPLE
 
 PHASES = ("forward", "backward", "update")
-
 _OVERHEAD = "overhead"
-
 KIND_NAMES = {
     Kind.embedding: "Embedding",
     Kind.layer: "Transformer layer",
