@@ -56,7 +56,7 @@ def table(inputs: Inputs, ending: str, render: Render) -> Export:
     if not records:
         raise nothing_measured(inputs)
     about_model = any(record.identity.model is not None for _, record in records)
-    subject = inputs.model.name if about_model else "network"
+    subject = inputs.model.name if about_model else records[0][1].identity.subject
     path = inputs.place.root / "tables" / subject / f"{inputs.gpu}.{ending}"
     count = "1 record" if len(records) == 1 else f"{len(records)} records"
     return Export(files={path: render(columns(), rows(records))}, summary=f"{count} in {path}")
