@@ -21,7 +21,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sailor_exp.config.schema import CELL_KEYS, cell_from, gather_from, register
+from sailor_exp.config.schema import CELL_KEYS, GatherConfig, cell_from, gather_from, register
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.exporters.registry import name_faults
 from sailor_exp.profiles.faults import faults, gather_faults
@@ -64,12 +64,14 @@ LAUNCH = Command(
 )
 
 
-def _gather_faults(config: DictConfig) -> list[str]:
-    gather = gather_from(config)
+def gather_faults_of(gather: GatherConfig) -> list[str]:
+    """Return the faults of a gathering or an export, one sentence each."""
     return [*gather_faults(gather), *name_faults(gather.exporter.name)]
 
 
-GATHER = Command(config_name="gather", faults=_gather_faults, axes=frozenset(), crossed=False)
+GATHER = Command(
+    config_name="gather", faults=lambda config: gather_faults_of(gather_from(config)), axes=frozenset(), crossed=False
+)
 
 
 def run(

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from sailor_exp import command_line
 from sailor_exp.command_line import BROKEN, WRONG
 from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from
-from sailor_exp.errors import SailorExpError
+from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.exporters.exporter import Export, write
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.registry import exporter_named
@@ -33,8 +33,13 @@ class Exports:
 
         Raises SystemExit, which Hydra passes on without a traceback, where something is lacking.
         """
+        jobs = [gather_from(config) for config in configs]
+        # Hydra's own options, --config-dir for one, skip the check of the command line.
+        if messages := list(dict.fromkeys(fault for job in jobs for fault in command_line.gather_faults_of(job))):
+            print(ConfigurationError(messages), file=sys.stderr)
+            raise SystemExit(WRONG)
         run = _Run()
-        complete = [run.carry_out(job) for job in _distinct([gather_from(config) for config in configs])]
+        complete = [run.carry_out(job) for job in _distinct(jobs)]
         if not all(complete):
             raise SystemExit(BROKEN)
         return ["ok"] * len(configs)
@@ -100,12 +105,13 @@ class _Run:
                 export = exporter_named(job.exporter.name).files(inputs)
                 for key in inputs.unread():
                     warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
-                _show(export)
                 for path, content in export.files.items():
                     self._warn_of_overwriting(path, content, job)
                 write(export.files)
         except SailorExpError as error:
             return [str(error)]
+        self.written |= dict.fromkeys(export.files, job)
+        _show(export)
         _name_files(job, export)
         return list(export.lacking)
 
@@ -129,7 +135,6 @@ class _Run:
                 "Give each its own export_root to keep both.",
                 stacklevel=2,
             )
-        self.written[path] = job
 
 
 def _show(export: Export) -> None:

@@ -1,8 +1,8 @@
 """The exporters by name: `exporter=` takes the name of a module or a folder beside this one."""
 
+import pkgutil
 from functools import cache
 from importlib import import_module, util
-from importlib.machinery import ModuleSpec
 
 from sailor_exp.exporters.exporter import Exporter
 
@@ -12,10 +12,13 @@ _PACKAGE = "sailor_exp.exporters"
 @cache
 def exporter_named(name: str) -> Exporter:
     """Return an exporter by its name. Raises KeyError for one that does not exist."""
-    spec = _spec(name)
+    spec = util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None
     if spec is None:
         raise KeyError(name)
-    module = import_module(f"{spec.name}.exporter" if spec.submodule_search_locations else spec.name)
+    folder = spec.submodule_search_locations is not None
+    if folder and util.find_spec(f"{spec.name}.exporter") is None:
+        raise KeyError(name)
+    module = import_module(f"{spec.name}.exporter" if folder else spec.name)
     exporter = getattr(module, "EXPORTER", None)
     if not isinstance(exporter, Exporter):
         raise KeyError(name)
@@ -27,10 +30,19 @@ def name_faults(name: str) -> list[str]:
     try:
         exporter_named(name)
     except KeyError:
-        absent = f"does not exist: sailor_exp/exporters/ has no {name}.py or {name}/"
-        return [f"exporter.name={name} {'has no EXPORTER' if _spec(name) else absent}"]
+        choices = ", ".join(module for module in _modules() if _is_exporter(module))
+        return [f"exporter.name={name} is no exporter of sailor_exp/exporters/. Choose from {choices}."]
     return []
 
 
-def _spec(name: str) -> ModuleSpec | None:
-    return util.find_spec(f"{_PACKAGE}.{name}") if name.isidentifier() else None
+def _modules() -> list[str]:
+    package = import_module(_PACKAGE)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def _is_exporter(name: str) -> bool:
+    try:
+        exporter_named(name)
+    except KeyError:
+        return False
+    return True

@@ -47,7 +47,7 @@ class Advice:
         if profile.about_model:
             axes = profile.advised_axes(self.vm)
             return " ".join([f"{started('launch')} -m profile={name} {self._cell} {axes}", *self.measured_with])
-        return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self.overlap())
+        return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self._links(name))
 
     def fit(self, scope: str) -> str:
         """Return the command that measures a scope and puts it into the network file."""

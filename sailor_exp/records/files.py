@@ -93,7 +93,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise RecordError(path, "is empty")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordError(path, f"is not a {FORMAT}")
-    if content.get("version") not in {FIRST_VERSION, VERSION}:
+    if content.get("version") not in (FIRST_VERSION, VERSION):
         versions = f"versions {FIRST_VERSION} to {VERSION}"
         raise RecordError(path, f"has version {content.get('version')!r}; this code reads {versions}")
     return content

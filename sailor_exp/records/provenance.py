@@ -123,12 +123,10 @@ def cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
-def gather(
-    cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str, slurm: Mapping[str, str] | None = None
-) -> Provenance:
+def gather(cell: Cell, devices: Sequence[DeviceFacts], *, started_at: str, slurm: Mapping[str, str]) -> Provenance:
     """Return the provenance of a new record.
 
-    slurm: facts about the job in which the cell ended; None for the variables of the job that this process runs in.
+    slurm: facts about the job in which the cell ended; empty outside a job.
     """
     code = commit()
     return Provenance(
@@ -142,7 +140,7 @@ def gather(
         versions=package_versions(),
         started_at=started_at,
         finished_at=now(),
-        slurm=slurm_job() if slurm is None else dict(slurm),
+        slurm=dict(slurm),
         sampling={**plain(cell.sampling), "target": sampling_target(cell)},
     )
 

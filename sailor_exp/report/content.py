@@ -9,7 +9,7 @@ from pathlib import Path
 from sailor_exp.config.schema import GatherConfig
 from sailor_exp.errors import SailorExpError
 from sailor_exp.exporters.inputs import Inputs
-from sailor_exp.exporters.sailor.accuracy import CheckedCell, checked_cells
+from sailor_exp.exporters.sailor.accuracy import CheckedCell, agreeing_cells
 from sailor_exp.exporters.sailor.exporter import measured_grid
 from sailor_exp.exporters.sailor.grid import PROFILE, Grid
 from sailor_exp.profiles.layers.measurement import LayersMeasurement, Memory, Samples, Statistics
@@ -130,7 +130,7 @@ def _checked(config: GatherConfig) -> tuple[CheckedCell, ...]:
     A fault in the checks does not stop the page of the profile.
     """
     try:
-        return tuple(checked_cells(config))
+        return tuple(agreeing_cells(config))
     except SailorExpError as error:
         warnings.warn(f"the page shows no training steps: {error}", stacklevel=3)
         return ()

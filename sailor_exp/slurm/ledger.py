@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.errors import SailorExpError
+from sailor_exp.errors import SailorExpError, StorageError
 from sailor_exp.files.json_file import bytes_of
 from sailor_exp.files.lock import locked
 from sailor_exp.files.whole import write_whole
@@ -88,8 +88,12 @@ class Ledger:
         write_whole(self._path(submission), bytes_of(submission.model_dump(mode="json")))
 
     def forget(self, submission: Submission) -> None:
-        """Remove a submission that sbatch refused."""
-        self._path(submission).unlink(missing_ok=True)
+        """Remove a submission that sbatch refused. Raises StorageError."""
+        path = self._path(submission)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(path, error) from error
 
     def read(self) -> list[Submission]:
         """Return all submissions, oldest first. Raises LedgerError for a file that cannot be read."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sailor_exp.errors import SailorExpError
+from sailor_exp.errors import SailorExpError, StorageError
 from sailor_exp.slurm.commands import outside_any_job
 from sailor_exp.slurm.request import NO_EFFECT, Request
 
@@ -74,7 +74,7 @@ def submit(
     """Call sbatch once, and return the id of the job or array.
 
     calls: what each job of the array runs. setup: shell lines after those of the request.
-    Raises SubmissionRefused.
+    Raises SubmissionRefused, and StorageError where the folder cannot be written.
     """
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -95,6 +95,8 @@ def submit(
     except (FailedJobError, FailedSubmissionError) as error:
         request = {**dict(array.request.parameters), "time_min": array.request.time_min}
         raise refusal(str(error), request, dict(array.request.additional)) from error
+    except OSError as error:
+        raise StorageError(folder, error) from error
     return str(jobs[0].job_id).partition("_")[0]
 
 

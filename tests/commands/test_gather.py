@@ -65,7 +65,7 @@ def test_a_grid_without_any_number_is_told_and_nothing_is_written(tmp_path: Path
     done = gather(tmp_path)
     assert (done.returncode, done.stderr) == (
         1,
-        "sailor of gpt-tiny on CPU: no cell has numbers: nothing was written\n",
+        "sailor of gpt-tiny on CPU: no cell has numbers: nothing was written to the database\n",
     )
     assert not (tmp_path / "outputs/export").exists()
 
@@ -239,6 +239,15 @@ def test_faults_of_the_command_line_are_told_all_at_once_and_nothing_is_started(
     assert "model.num_layers=0 must be at least 1" in done.stderr
     assert "there is no key exprt_root. Did you mean export_root?" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exporter_of_a_users_own_directory_that_has_no_code_is_named(tmp_path):
+    mine = tmp_path / "mine/exporter"
+    mine.mkdir(parents=True)
+    (mine / "mine.yaml").write_text("name: mine\n")
+    done = gather(tmp_path, "--config-dir", str(tmp_path / "mine"), "exporter=mine")
+    assert done.returncode == 2
+    assert "exporter.name=mine is no exporter of sailor_exp/exporters/. Choose from amp, csv, galvatron" in done.stderr
 
 
 def test_neither_gathering_nor_exporting_imports_torch(tmp_path: Path) -> None:

@@ -74,3 +74,15 @@ def test_an_import_that_the_contracts_forbid_is_reported(copied: Path):
     done = lint_imports(copied)
     assert done.returncode == 1
     assert "sailor_exp.records.identity -> torch" in done.stdout
+
+
+def test_a_new_profile_that_imports_another_is_reported(copied: Path):
+    new = copied / "sailor_exp/profiles/new"
+    new.mkdir()
+    (new / "__init__.py").touch()
+    (new / "measurement.py").write_text("from sailor_exp.profiles.galvatron import measurement\n")
+    done = lint_imports(copied)
+    assert done.returncode == 1
+    assert "sailor_exp.profiles.new.measurement -> sailor_exp.profiles.galvatron.measurement" in " ".join(
+        done.stdout.split()
+    )

@@ -27,7 +27,7 @@ def measured(*overrides: str, seconds: float = 0.25) -> LayersRecord:
         outcome=Outcome.ok,
         identity=identity_of(asked),
         measurement=PROFILE.measurement(asked, shares),
-        provenance=provenance.gather(asked, [DEVICE], started_at=provenance.now()),
+        provenance=provenance.gather(asked, [DEVICE], started_at=provenance.now(), slurm={}),
     )
 
 
@@ -37,7 +37,7 @@ def ended(outcome: Outcome, *overrides: str) -> LayersRecord:
         outcome=outcome,
         identity=identity_of(asked),
         ending=Ending(message="it ended"),
-        provenance=provenance.gather(asked, [], started_at=provenance.now()),
+        provenance=provenance.gather(asked, [], started_at=provenance.now(), slurm={}),
     )
 
 
@@ -85,6 +85,7 @@ def test_the_slurm_job_is_part_of_the_provenance():
         (b"[1, 2]", "is not a sailor-exp record"),
         (b'{"timing": {}}', "is not a sailor-exp record"),
         (b'{"format": "sailor-exp record", "version": 3}', "has version 3; this code reads versions 1 to 2"),
+        (b'{"format": "sailor-exp record", "version": []}', "has version \\[\\]; this code reads versions 1 to 2"),
         (b'{"format": "sailor-exp record", "version": 1}', "outcome: Field required"),
         (b'{"format": "sailor-exp record", "version": 2}', "outcome: Field required"),
     ],

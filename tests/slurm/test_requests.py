@@ -1,15 +1,17 @@
 """What a cell asks SLURM for, and what is refused before anything is submitted: no cluster needed."""
 
+import errno
+
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sailor_exp.command_line import CONF
 from sailor_exp.config.schema import register
-from sailor_exp.errors import ConfigurationError
+from sailor_exp.errors import ConfigurationError, StorageError
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, gpus_asked, options_from, sweep_faults
 from sailor_exp.slurm.request import Request
-from sailor_exp.slurm.submission import Job, arrays, refusal
+from sailor_exp.slurm.submission import Job, arrays, refusal, submit
 from tests.build.cells import cell
 
 
@@ -43,6 +45,17 @@ def test_equal_requests_form_arrays_no_longer_than_the_site_allows_that_share_it
     assert [array.parallel for array in found] == [1, 1, 1, 256]
     assert [array.request.gpus for array in found] == [1, 1, 1, 2]
     assert [job for array in found for job in array.jobs] == [*small, *large]
+
+
+def test_a_full_disk_while_submitting_is_one_clear_error(tmp_path, monkeypatch):
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("submitit.SlurmExecutor.submit_array", full_disk)
+    monkeypatch.setattr("submitit.SlurmExecutor.affinity", lambda _: 1)
+    (array,) = arrays(jobs(1), max_array_size=10)
+    with pytest.raises(StorageError, match=r"cannot write .*jobs: No space left on device"):
+        submit(array, [print], name="a", folder=tmp_path / "jobs", setup=[])
 
 
 def test_a_request_is_given_to_submitit_in_its_terms_with_the_cpus_told_to_srun_again():

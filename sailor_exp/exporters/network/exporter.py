@@ -21,17 +21,25 @@ def files(inputs: Inputs) -> Export:
     Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError, and
     ConfigurationError where a file to merge into is not given.
     """
+    network_path, overlap_path = (_path(inputs, key) for key in ("network_file", "overlap_file"))
     measured = read(inputs.config)
     if not measured.has_numbers:
         return _without_numbers(inputs, measured)
     for warning in measured.warnings:
         warnings.warn(warning, stacklevel=2)
     contents = {
-        **(_merged(inputs, "network_file", with_links, measured) if measured.links else {}),
-        **(_merged(inputs, "overlap_file", with_overlap, measured) if measured.slowdowns else {}),
+        **(_merged(inputs, network_path, with_links, measured) if measured.links else {}),
+        **(_merged(inputs, overlap_path, with_overlap, measured) if measured.slowdowns else {}),
         **_picture(inputs, measured),
     }
     return Export(files=contents, shown=tuple(shown(measured)), lacking=measured.lacking)
+
+
+def _path(inputs: Inputs, key: str) -> Path:
+    path = inputs.file(key)
+    if path is None:
+        raise ConfigurationError([f"exporter.{key} is not given, and exporter=network merges into it"])
+    return path
 
 
 def _without_numbers(inputs: Inputs, measured: NetworkRecords) -> Export:
@@ -43,13 +51,10 @@ def _without_numbers(inputs: Inputs, measured: NetworkRecords) -> Export:
 
 def _merged(
     inputs: Inputs,
-    key: str,
+    path: Path,
     merge: Callable[[Path, Mapping[str, Any], str, NetworkRecords], dict[str, Any]],
     measured: NetworkRecords,
 ) -> dict[Path, bytes]:
-    path = inputs.file(key)
-    if path is None:
-        raise ConfigurationError([f"exporter.{key} is not given, and exporter=network merges into it"])
     return {path: json_file.bytes_of(merge(path, inputs.shared(path), inputs.gpu, measured))}
 
 

@@ -19,7 +19,7 @@ from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records.files import read_all
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Outcome, Record
-from sailor_exp.records.selection import refuse_strangers, select
+from sailor_exp.records.selection import belongs, refuse_strangers, select
 from sailor_exp.terminal import aligned
 from sailor_exp.units import readable_bytes, readable_seconds
 
@@ -60,11 +60,27 @@ def checked_cells(config: GatherConfig) -> Iterator[CheckedCell]:
     Predictions from `profile=layers` use the present records. Warns of checks by an older method.
     Raises MixedRecordsError for a check of another configuration, RecordError.
     """
-    profile_dir, asked = Path(config.profile_dir), asked_identity(config, "check")
-    checks = list(read_all(profile_dir, "check", CheckMeasurement))
-    refuse_strangers([(path, record.identity) for path, record in checks], asked)
-    selection = select(record for _, record in checks)
-    for warning in selection.warnings(asked.method):
+    checks = list(read_all(Path(config.profile_dir), "check", CheckMeasurement))
+    refuse_strangers([(path, record.identity) for path, record in checks], asked_identity(config, "check"))
+    yield from _cells(config, [record for _, record in checks])
+
+
+def agreeing_cells(config: GatherConfig) -> Iterator[CheckedCell]:
+    """Yield the same cells as `checked_cells`, but leave out the checks of another configuration, and warn of them.
+
+    Raises RecordError.
+    """
+    checks = [record for _, record in read_all(Path(config.profile_dir), "check", CheckMeasurement)]
+    agreeing = [record for record in checks if belongs(record.identity, asked_identity(config, "check"))]
+    if others := len(checks) - len(agreeing):
+        warnings.warn(f"{others} checks of another configuration were left out", stacklevel=2)
+    yield from _cells(config, agreeing)
+
+
+def _cells(config: GatherConfig, checks: Sequence[Record[CheckMeasurement]]) -> Iterator[CheckedCell]:
+    profile_dir = Path(config.profile_dir)
+    selection = select(checks)
+    for warning in selection.warnings(asked_identity(config, "check").method):
         warnings.warn(f"check: {warning}", stacklevel=2)
     layers = [record for _, record in read_all(profile_dir, "layers", LayersMeasurement)] if checks else []
     for record in selection.counting:

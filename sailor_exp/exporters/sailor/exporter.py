@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from sailor_exp.errors import NothingMeasuredError, SailorExpError
@@ -28,10 +29,11 @@ def files(inputs: Inputs) -> Export:
     shown = [f"{inputs.model.name} on {inputs.gpu}, from {inputs.config.profile_dir}/", coverage.shown(grid)]
     if grid.foreign:
         shown.append("* from a profile file of another tool")
-    if not grid.cells:
-        return Export(files={}, shown=tuple(shown), lacking=("no cell has numbers: nothing was written",))
-    merged = merge(inputs.place, inputs.model, grid.cells, grid.without_numbers(), inputs.shared)
     checked = _checked(inputs) if inputs.config.check else Export(files={})
+    if not grid.cells:
+        lacks = "no cell has numbers: nothing was written to the database"
+        return replace(checked, shown=(*shown, *checked.shown), lacking=(lacks, *checked.lacking))
+    merged = merge(inputs.place, inputs.model, grid.cells, grid.without_numbers(), inputs.shared)
     return Export(
         files={**merged.files, **checked.files},
         shown=(*shown, *_changes(merged), *checked.shown),

@@ -26,6 +26,7 @@ from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.costs import counting, step_seconds
 from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples, joined_samples, largest_memory
 from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records.files import read_all
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Outcome, Record
@@ -118,15 +119,19 @@ class CheckProfile(Profile[CheckShare, CheckMeasurement]):
 
 
 def earlier_record(check: Identity, layers: Iterable[Record[LayersMeasurement]]) -> Record[LayersMeasurement] | None:
-    """Return the ok record of `profile=layers` that counts for the cell of a check, or None."""
+    """Return the record of `profile=layers` that counts for the cell of a check; None where it has no numbers.
+
+    Numbers of an older method are not comparable with the check's, so they count as none.
+    """
     candidates = (
         record
         for record in layers
-        if record.outcome is Outcome.ok
-        and (record.identity.tp, record.identity.mbs) == (check.tp, check.mbs)
-        and belongs(record.identity, check)
+        if (record.identity.tp, record.identity.mbs) == (check.tp, check.mbs) and belongs(record.identity, check)
     )
-    return next(iter(select(candidates).counting), None)
+    counting = next(iter(select(candidates).counting), None)
+    if counting is None or counting.outcome is not Outcome.ok:
+        return None
+    return counting if counting.identity.method == profile_named("layers").method else None
 
 
 def _measurement(cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:

@@ -140,6 +140,7 @@ def test_a_cell_without_a_number_is_named_and_the_others_are_merged(tmp_path):
     assert done.returncode == 1
     assert "network on CPU: profile=network ranks=4 nodes=1 has no number, oom: ended as oom" in done.stderr
     assert list(content(tmp_path / "outputs" / NETWORK_FILE)["intra"]["CPU"]) == ["2"]
+    assert "does not read" not in done.stderr, "both files are its own, whatever was measured"
 
 
 def test_an_empty_network_directory_names_the_commands(tmp_path):

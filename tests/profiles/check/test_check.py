@@ -11,6 +11,7 @@ from sailor_exp.profiles.check.measurement import CheckShare, FullSamples
 from sailor_exp.profiles.check.profile import PROFILE
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.records import files as record_files
+from sailor_exp.records.record import Outcome
 from sailor_exp.report.content import content_of
 from sailor_exp.report.page import page
 from tests.build import records
@@ -37,8 +38,10 @@ def rank(full_samples, *, part_s=1.0, peak_bytes=1000):
     return CheckShare(chain=chain, full=full_samples, peak_bytes=peak_bytes)
 
 
-def checked(profile_dir, *ranks, pp=1, num_microbatches=1):
-    asked = (f"pp={pp}", f"num_microbatches={num_microbatches}", f"profile_dir={profile_dir}")
+def checked(profile_dir, *ranks, pp=1, num_microbatches=1, precision="fp32"):
+    asked = (
+        f"pp={pp}", f"num_microbatches={num_microbatches}", f"precision={precision}", f"profile_dir={profile_dir}",
+    )  # fmt: skip
     of = records.cell("profile=check", *QUICK, *asked)
     made = records.provenance(finished_at="2026-01-01T00:00:00+00:00")
     return records.ok(of, PROFILE.measurement(of, ranks), made)
@@ -101,6 +104,15 @@ def test_an_earlier_record_predicts_at_the_speed_of_today(tmp_path):
     assert errors(made, "earlier")["forward"] == 0.0
 
 
+@pytest.mark.parametrize("method", [1, 3])
+def test_a_record_of_another_method_predicts_nothing(tmp_path, method):
+    record = records.measured(records.cell(*QUICK, f"profile_dir={tmp_path}"))
+    identity = record.identity.model_copy(update={"method": method})
+    record_files.write(record.model_copy(update={"identity": identity}), tmp_path)
+    made = checked(tmp_path, rank(full(1.0, 1.0, 1.0)))
+    assert [prediction.source for prediction in made.measured.predictions] == ["interleaved"]
+
+
 @pytest.mark.parametrize("other", ["attention=sdpa", "optimizer=sgd", "model.num_layers=5"])
 def test_a_record_of_another_cell_predicts_nothing(tmp_path, other):
     record_files.write(records.measured(records.cell(*QUICK, other, f"profile_dir={tmp_path}")), tmp_path)
@@ -136,6 +148,28 @@ def test_gathering_says_how_to_measure_where_nothing_was_checked(tmp_path):
     done = gather(tmp_path, "check=true", "profile_dir=.", "export_root=out", "model.num_layers=4")
     assert done.returncode == 1
     assert "python launch.py -m profile=check model=gpt-tiny gpu=cpu vm=4 tp=1,2,4 mbs=1" in done.stderr
+
+
+def test_checks_are_shown_where_no_cell_of_the_profile_has_numbers(tmp_path):
+    record_files.write(records.unmeasured(records.cell(*QUICK), Outcome.oom), tmp_path)
+    record_files.write(checked(tmp_path, rank(full(6.0, 6.0, 6.0))), tmp_path)
+    done = gather(tmp_path, "check=true", "profile_dir=.", "export_root=out", "model.num_layers=4")
+    assert "interleaved" in done.stdout
+    assert "no cell has numbers: nothing was written to the database" in done.stderr
+    assert (tmp_path / "out/checks/gpt-tiny/CPU.csv").exists()
+    assert not (tmp_path / "out/sailor").exists()
+
+
+def test_the_page_leaves_out_checks_of_another_configuration_and_says_so(tmp_path):
+    record_files.write(records.measured(records.cell(*QUICK)), tmp_path)
+    step = rank(full(1.0, 1.0, 1.0))
+    mine, stranger = checked(tmp_path, step), checked(tmp_path, step, precision="bf16")
+    record_files.write(mine, tmp_path)
+    record_files.write(stranger, tmp_path)
+    asked = gather_config(f"profile_dir={tmp_path}", "export_root=out")
+    with pytest.warns(UserWarning, match="1 checks of another configuration were left out"):
+        content = content_of(Inputs(asked))
+    assert [cell.check_record for cell in content.checked] == [mine.file_name]
 
 
 def test_a_check_made_before_the_profile_is_held_against_the_profile_of_today(tmp_path):
