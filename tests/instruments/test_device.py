@@ -33,6 +33,16 @@ def test_a_device_of_another_kind_is_refused_before_anything_is_measured(monkeyp
         ("titan-rtx", "NVIDIA TITAN RTX"),
         ("rtx-2080", "NVIDIA GeForce RTX 2080 Ti"),
         ("rtx-3090", "NVIDIA GeForce RTX 3090"),
+        ("b200", "NVIDIA B200"),
+        ("h100-nvl", "NVIDIA H100 NVL"),
+        ("h20", "NVIDIA H20"),
+        ("l40s", "NVIDIA L40S"),
+        ("l4", "NVIDIA L4"),
+        ("a10", "NVIDIA A10"),
+        ("a6000", "NVIDIA RTX A6000"),
+        ("rtx-4090", "NVIDIA GeForce RTX 4090"),
+        ("rtx-5090", "NVIDIA GeForce RTX 5090"),
+        ("t4", "Tesla T4"),
     ],
 )
 def test_each_gpu_knows_its_drivers_name_and_no_other_gpu_does(monkeypatch, gpu, name):
@@ -45,8 +55,23 @@ def test_each_gpu_knows_its_drivers_name_and_no_other_gpu_does(monkeypatch, gpu,
                 device.check_device(cell(f"gpu={choice}"), torch.device("cuda", 0))
 
 
-@pytest.mark.parametrize(("gpu", "name"), [("h100-80", "NVIDIA H100 NVL"), ("gh-96", "NVIDIA GH200 144G HBM3e")])
-def test_a_larger_sister_is_another_gpu(monkeypatch, gpu, name):
+@pytest.mark.parametrize(
+    ("gpu", "name"),
+    [
+        ("h100-80", "NVIDIA H100 NVL"),
+        ("gh-96", "NVIDIA GH200 144G HBM3e"),
+        ("h20", "NVIDIA H20-3e"),
+        ("b200", "NVIDIA GB200"),
+        ("l4", "NVIDIA L40"),
+        ("l40s", "NVIDIA L40"),
+        ("a10", "NVIDIA A10G"),
+        ("a6000", "NVIDIA RTX 6000 Ada Generation"),
+        ("rtx-4090", "NVIDIA GeForce RTX 4090 D"),
+        ("rtx-5090", "NVIDIA GeForce RTX 5090 Laptop GPU"),
+        ("t4", "NVIDIA T4G"),
+    ],
+)
+def test_a_sister_is_another_gpu(monkeypatch, gpu, name):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     with pytest.raises(DeviceMismatchError):
         device.check_device(cell(f"gpu={gpu}"), torch.device("cuda", 0))
