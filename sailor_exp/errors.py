@@ -40,6 +40,14 @@ class DeviceMismatchError(SailorExpError):
         )
 
 
+class GpuHereError(SailorExpError):
+    """`gpu=auto` stands for no single kind."""
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        super().__init__(f"gpu=auto: {fault}")
+
+
 class TooFewDevicesError(SailorExpError):
     """There are fewer devices than ranks."""
 
