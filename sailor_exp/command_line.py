@@ -15,14 +15,17 @@ from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sailor_exp.config.gpu_here import KindHere, kind_here
 from sailor_exp.config.schema import CELL_KEYS, GatherConfig, cell_from, gather_from, register
-from sailor_exp.errors import ConfigurationError, SailorExpError
+from sailor_exp.errors import ConfigurationError, GpuHereError, SailorExpError
 from sailor_exp.exporters.registry import name_faults
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
@@ -32,6 +35,8 @@ BROKEN, WRONG, INTERRUPTED = 1, 2, 130
 
 _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
+_LAUNCHERS_HERE = {"local", "basic"}
+_AUTO = re.compile(r"(?<![\w'\".-])(['\"]?)auto\1(?![\w'\".-])")
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -106,21 +111,23 @@ def run(
 
 
 def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
-    """Return the arguments in Hydra's form: numeric group choices (`vm=4`) are quoted.
+    """Return the arguments in Hydra's form: numeric group choices (`vm=4`) are quoted, and `gpu=auto` is resolved.
 
-    Checks only plain runs and sweeps; `--help`, `--cfg` and similar commands go to Hydra unchecked.
+    Checks only plain runs and sweeps; `--help`, `--cfg` and similar commands go to Hydra unchecked, except that
+    `gpu=auto` must stand for a kind. Prints to standard error what it stands for.
     Raises ConfigurationError with every fault of every override and every cell.
     """
     assert (CONF / f"{command.config_name}.yaml").is_file(), f"the configurations are not in {CONF}"  # noqa: S101
     quoted = [_with_quoted_choice(argument) for argument in arguments]
-    flags = {argument for argument in quoted if argument.startswith("-")}
+    resolved, command_faults = _with_gpu_here(quoted, command)
+    flags = {argument for argument in resolved if argument.startswith("-")}
     if flags <= _RUN_FLAGS:
-        overrides = [argument for argument in quoted if not argument.startswith("-")]
+        overrides = [argument for argument in resolved if not argument.startswith("-")]
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            command_faults = _Check(command, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
-        if command_faults:
-            raise ConfigurationError(command_faults)
-    return quoted
+            command_faults += _Check(command, multirun=bool(flags & _MULTIRUN_FLAGS)).faults_of(overrides)
+    if command_faults:
+        raise ConfigurationError(command_faults)
+    return resolved
 
 
 def _with_quoted_choice(argument: str) -> str:
@@ -129,6 +136,54 @@ def _with_quoted_choice(argument: str) -> str:
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return argument
     return f"{group}=" + re.sub(r"(?<![\w'\".-])(\d+)(?![\w'\".-])", r"'\1'", choices)
+
+
+def _with_gpu_here(arguments: list[str], command: Command) -> tuple[list[str], list[str]]:
+    """Return the arguments with the choice that `gpu=auto` stands for, and the faults of that.
+
+    Where it stands for none, what the arguments say of the GPU is left out: the rest can be checked without it.
+    """
+    if not any(_asks_for_gpu_here(argument) for argument in arguments):
+        return arguments, []
+    if command is not GATHER and (launchers := _submitting(arguments)):
+        fault = f"gpu=auto is the GPU of this machine, and {launchers[0]} measures on another: name the kind"
+        return _without_gpu(arguments), [fault]
+    try:
+        kind = kind_here([CONF / "gpu", *_added_gpus(arguments)])
+    except GpuHereError as error:
+        return _without_gpu(arguments), [str(error)]
+    _offer(kind)
+    chosen = [_AUTO.sub(kind.choice, one) if _asks_for_gpu_here(one) else one for one in arguments]
+    return chosen, []
+
+
+def _asks_for_gpu_here(argument: str) -> bool:
+    return argument.startswith("gpu=") and _AUTO.search(argument) is not None
+
+
+def _submitting(arguments: Sequence[str]) -> list[str]:
+    """Return the choice of a launcher, unless it runs the cells on this machine."""
+    chosen = [argument for argument in arguments if argument.startswith("hydra/launcher=")]
+    return [argument for argument in chosen if argument.partition("=")[2].strip("'\"") not in _LAUNCHERS_HERE]
+
+
+def _without_gpu(arguments: Sequence[str]) -> list[str]:
+    return [argument for argument in arguments if not argument.startswith(("gpu=", "gpu."))]
+
+
+def _added_gpus(arguments: Sequence[str]) -> list[Path]:
+    """Return the directory of GPUs in what `--config-dir` names, as Hydra reads it."""
+    added: str | None = get_args_parser().parse_known_args(arguments)[0].config_dir
+    return [] if added is None else [Path(added) / "gpu"]
+
+
+def _offer(kind: KindHere) -> None:
+    """Say on standard error what `gpu=auto` stands for, and let Hydra find a kind that was made on the spot."""
+    print(f"gpu=auto is gpu={kind.choice}: found {kind.found}", file=sys.stderr)
+    if kind.made is not None:
+        ConfigStore.instance().store(group="gpu", name=kind.choice, node=kind.made)
+        where = f"conf/gpu/{kind.choice}.yaml, or gpu/{kind.choice}.yaml where --config-dir looks"
+        print(f"To keep this kind, write it to {where}:\n\n{OmegaConf.to_yaml(kind.made)}", file=sys.stderr)
 
 
 class _Check:
