@@ -1,8 +1,7 @@
 """Galvatron's profiles of computation, memory and hardware.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, which reads `compute_profile.json`,
-`memory_profile.json` and `hw_prof.json` (the last one holds one VM size). `ms` are model states in MiB; the reader
-computes them as four times the parameter size. Activations are per sample.
+`memory_profile.json` and `hw_prof.json` (the last one holds one VM size). Memory is in MiB, activations are per sample.
 """
 
 import warnings

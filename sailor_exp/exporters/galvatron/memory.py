@@ -1,8 +1,9 @@
 """Galvatron's memory profile, from strategies that were run with fewer and with more layers.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, `memory_profile.json`. All figures are MiB of
-one rank at one sample; `ms` is model states. The reader computes the model states of a layer as four times its
-parameter size, and uses `other_memory_*` as the memory outside the layers at tp 1.
+one rank at one sample; `ms` is model states. `parameter_size` is that of a layer's parameters at tp 1: the reader
+(core/cost_model.py) divides it by tp, and takes it for the layer's gradients and also for its model states. It uses
+`other_memory_*` as the memory outside the layers at tp 1.
 
 Legend: pp pipeline stages, tp tensor parallel degree, dp replicas; a strategy is named `{pp}_{tp}_{dp}`.
 """
