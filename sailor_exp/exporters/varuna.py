@@ -1,68 +1,90 @@
 """Varuna's profile: time and memory of each layer, tensor parallel over a whole VM.
 
-Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Varuna, which reads `profile_{gpus_per_vm}.json`.
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Varuna, which reads `profile_{gpus_per_vm}.json`. It takes
+the largest microbatch of layer 0, halves it down to 1, and looks each of them up for every layer (auto_config.py,
+`get_microbatch_size`).
 """
 
 import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from sailor_exp.errors import MissingInputError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.files import json_file
+from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.profiles.varuna.profile import PeakBytes, read_file
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{gpus_per_vm}.json`: {layer: {mbs: numbers}}, seconds and bytes.
 
-    The numbers are forward, backward, params_bytes, mem_required and output_activation. A layer has no entry for a
-    microbatch without times or peak memory, with a warning. Raises MissingCellError or MissingInputError for
-    microbatch 1.
+    The numbers are forward, backward, params_bytes, mem_required and output_activation. Every layer has the same
+    microbatches: the powers of two up to the largest with times, and with the peak memory of every layer. Others are
+    left out, with a warning. Raises MissingCellError or MissingInputError for a power of two below that one.
     """
     inputs.times(tp=inputs.gpus_per_vm, mbs=1)
     peaks = inputs.extra("varuna", read_file)
-    _require_microbatch_1(inputs, peaks)
-    for mbs in inputs.database.times:
-        _warn_of_holes(inputs, peaks.content, mbs)
-    layers = {str(layer): _microbatches(inputs, peaks.content, layer) for layer in inputs.kinds}
+    microbatches = _microbatches(inputs, peaks)
+    for mbs in inputs.database.times.keys() - set(microbatches):
+        warnings.warn(f"Varuna: {_why_left_out(inputs, peaks.content, mbs)}: left out", stacklevel=2)
+    layers = {
+        str(layer): {str(mbs): _numbers(inputs, mbs, layer, peaks.content) for mbs in microbatches}
+        for layer in inputs.kinds
+    }
     return {f"profile_{inputs.gpus_per_vm}.json": json_file.bytes_of(layers)}
 
 
-def _require_microbatch_1(inputs: Inputs, peaks: Extra[PeakBytes]) -> None:
-    for layer in inputs.kinds:
-        if _peak_bytes(inputs, peaks.content, 1, layer) is None:
-            raise peaks.missing(f"the peak memory of layer {layer} at tp={inputs.gpus_per_vm} mbs=1")
+def _microbatches(inputs: Inputs, peaks: Extra[PeakBytes]) -> list[int]:
+    measured = [mbs for mbs, cells in inputs.database.times.items() if inputs.gpus_per_vm in cells]
+    whole = [mbs for mbs in measured if _power_of_two(mbs) and not _without_peak(inputs, peaks.content, mbs)]
+    halved = [2**power for power in range(max(whole, default=1).bit_length())]
+    reason = f"Varuna halves its largest microbatch, {halved[-1]}, down to 1"
+    inputs.require([CellKey(inputs.gpus_per_vm, mbs) for mbs in halved], reason)
+    holes = {mbs: layers for mbs in halved if (layers := _without_peak(inputs, peaks.content, mbs))}
+    if holes:
+        raise _missing_peaks(inputs, peaks, holes)
+    return halved
 
 
-def _warn_of_holes(inputs: Inputs, peaks: PeakBytes, mbs: int) -> None:
+def _power_of_two(mbs: int) -> bool:
+    return mbs.bit_count() == 1
+
+
+def _without_peak(inputs: Inputs, peaks: PeakBytes, mbs: int) -> list[int]:
+    known = peaks.get(mbs, {}).get(inputs.gpus_per_vm, {})
+    return [layer for layer in inputs.kinds if layer not in known]
+
+
+def _missing_peaks(inputs: Inputs, peaks: Extra[PeakBytes], holes: Mapping[int, Iterable[int]]) -> MissingInputError:
+    tp = inputs.gpus_per_vm
+    names = [f"of layer {_list(layers)} at tp={tp} mbs={mbs}" for mbs, layers in holes.items()]
+    command = inputs.advice.profile("varuna", f"vm={tp} tp={tp} mbs={','.join(str(mbs) for mbs in holes)}")
+    return replace(peaks, command=command).missing(f"the peak memory {', '.join(names)}")
+
+
+def _why_left_out(inputs: Inputs, peaks: PeakBytes, mbs: int) -> str:
     cell = f"tp={inputs.gpus_per_vm} mbs={mbs}"
-    holes = [str(layer) for layer in inputs.kinds if _peak_bytes(inputs, peaks, mbs, layer) is None]
     if inputs.gpus_per_vm not in inputs.database.times[mbs]:
-        warnings.warn(f"Varuna: {cell} was not measured: left out", stacklevel=3)
-    elif holes:
-        warnings.warn(f"Varuna: no peak memory at {cell} of layer {', '.join(holes)}: left out", stacklevel=3)
+        return f"{cell} was not measured"
+    if not _power_of_two(mbs):
+        return f"mbs={mbs} is no power of two"
+    return f"no peak memory at {cell} of layer {_list(_without_peak(inputs, peaks, mbs))}"
 
 
-def _microbatches(inputs: Inputs, peaks: PeakBytes, layer: int) -> dict[str, dict[str, float]]:
-    microbatches = {}
-    for mbs, cells in inputs.database.times.items():
-        peak_bytes = _peak_bytes(inputs, peaks, mbs, layer)
-        if inputs.gpus_per_vm in cells and peak_bytes is not None:
-            microbatches[str(mbs)] = _numbers(inputs, mbs, layer, peak_bytes)
-    return microbatches
+def _list(layers: Iterable[int]) -> str:
+    return ", ".join(str(layer) for layer in layers)
 
 
-def _peak_bytes(inputs: Inputs, peaks: PeakBytes, mbs: int, layer: int) -> float | None:
-    return peaks.get(mbs, {}).get(inputs.gpus_per_vm, {}).get(layer)
-
-
-def _numbers(inputs: Inputs, mbs: int, layer: int, peak_bytes: float) -> dict[str, float]:
+def _numbers(inputs: Inputs, mbs: int, layer: int, peaks: PeakBytes) -> dict[str, float]:
     phases = inputs.times(tp=inputs.gpus_per_vm, mbs=mbs)[layer]
     memory = inputs.memory(tp=inputs.gpus_per_vm)[layer]
     return {
         "forward": phases.forward_s,
         "backward": phases.backward_s,
         "params_bytes": memory["params_bytes"],
-        "mem_required": peak_bytes,
+        "mem_required": peaks[mbs][inputs.gpus_per_vm][layer],
         "output_activation": memory["act_output_bytes"] * mbs / inputs.gpus_per_vm,
     }
 

@@ -41,11 +41,14 @@ class Advice:
         axes = f"vm={max([self.vm, *tps])} tp={_list(tps)} mbs={_list(microbatches)}"
         return " ".join([started("launch"), "-m", self._cell, axes, *self.measured_with])
 
-    def profile(self, name: str) -> str:
-        """Return the command that measures another profile; network and overlap are also gathered."""
+    def profile(self, name: str, axes: str | None = None) -> str:
+        """Return the command that measures another profile; network and overlap are also gathered.
+
+        axes: the cells of a profile about a model; None for those that its reader needs at least.
+        """
         profile = profile_named(name)
         if profile.about_model:
-            axes = profile.advised_axes(self.vm)
+            axes = axes or profile.advised_axes(self.vm)
             return " ".join([f"{started('launch')} -m profile={name} {self._cell} {axes}", *self.measured_with])
         return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self._links(name))
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,10 @@ def rewrite(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+
+
+def published_times(mbs: str) -> Any:
+    return published("profiles_tmp.json")["OPT-350"]["A100-40"][mbs]
 
 
 def times_file(root: Path) -> Path:
@@ -50,19 +55,48 @@ def test_varuna_reads_peak_memory_at_the_tp_of_the_vm(root: Path, vm: int) -> No
             assert numbers["mem_required"] == peaks[mbs][str(vm)][layer]
 
 
-def test_varuna_leaves_a_cell_without_peak_memory_out_and_says_so(root: Path) -> None:
+def varuna_halves(profile: dict[str, dict[str, object]]) -> list[int]:
+    """Microbatches that Varuna looks up for every layer (auto_config.py, get_microbatch_size)."""
+    mbs, read = float(max(int(mbs) for mbs in profile["0"])), []
+    while mbs >= 1:
+        read.append(int(mbs))
+        assert all(str(int(mbs)) in microbatches for microbatches in profile.values()), mbs
+        mbs /= 2
+    assert mbs == 0.5, f"{mbs * 2} is looked up"
+    return read
+
+
+def test_varuna_leaves_out_a_largest_microbatch_that_one_layer_lacks(root: Path) -> None:
+    """As OPT-350 on GH-96: layers 0 to 24 at microbatch 32, and the head only at less."""
     rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", lambda peaks: peaks["8"]["2"].pop("25"))
     with pytest.warns(UserWarning, match="no peak memory at tp=2 mbs=8 of layer 25: left out"):
         (profile,) = exported(root, "varuna", 2).values()
-    assert {tuple(profile[str(layer)]) for layer in range(25)} == {("1", "2", "4", "8")}
-    assert tuple(profile["25"]) == ("1", "2", "4")
+    assert varuna_halves(profile) == [4, 2, 1]
+    assert {tuple(microbatches) for microbatches in profile.values()} == {("1", "2", "4")}
 
 
-def test_varuna_leaves_a_cell_without_times_out_and_says_so(root: Path) -> None:
+def test_varuna_leaves_out_a_microbatch_that_halving_does_not_reach(root: Path) -> None:
+    rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"].update({"12": published_times("8")}))
+    rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", lambda peaks: peaks.update({"12": peaks["8"]}))
+    with pytest.warns(UserWarning, match="mbs=12 is no power of two: left out"):
+        (profile,) = exported(root, "varuna", 2).values()
+    assert varuna_halves(profile) == [8, 4, 2, 1]
+
+
+def test_varuna_refuses_a_hole_below_its_largest_microbatch_and_says_what_fills_it(root: Path) -> None:
     rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"]["4"].pop("1"))
-    with pytest.warns(UserWarning, match="tp=1 mbs=4 was not measured: left out"):
-        (profile,) = exported(root, "varuna", 1).values()
-    assert {tuple(microbatches) for microbatches in profile.values()} == {("1", "2", "8")}
+    with pytest.raises(MissingCellError, match=r"lacks the cell tp=1 mbs=4: .*halves.* vm=1 tp=1 mbs=4`"):
+        exported(root, "varuna", 1)
+
+
+def test_varuna_names_every_hole_in_the_peak_memory_and_what_fills_it(root: Path) -> None:
+    def without(peaks) -> None:
+        del peaks["2"]["2"]["7"], peaks["4"]["2"]["25"], peaks["4"]["2"]["3"]
+
+    rewrite(root / "profiles/varuna_profile_OPT-350_A100-40.json", without)
+    holes = "the peak memory of layer 7 at tp=2 mbs=2, of layer 3, 25 at tp=2 mbs=4"
+    with pytest.raises(MissingInputError, match=rf"{holes}.*profile=varuna model=opt-350 .*vm=2 tp=2 mbs=2,4`"):
+        exported(root, "varuna", 2)
 
 
 def test_varuna_refuses_a_layer_without_peak_memory_at_microbatch_1(root: Path) -> None:
