@@ -67,7 +67,7 @@ def lay_out(root: Path, model: str, tps: list[int], gpus: Iterable[str] = ("cpu"
     peaks = {mbs: {tp: dict.fromkeys(layers, 1e9) for tp in tps} for mbs in MICROBATCHES}
     places = [Inputs(asked(root, "sailor", model=model, gpu=gpu)).place for gpu in gpus]
     fits = {place.gpu: {count: [[0.0, 1.0, 5.0], 1e10] for count in VMS} for place in places}
-    strategies = {"1_1_1": strategy(80, 40), "2_1_1": strategy(80, 40), "1_8_1": strategy(10, 5)}
+    strategies = {"2_1_1": strategy(80, 40), **{f"1_{tp}_1": strategy(80 / tp, 40 / tp) for tp in VMS}}
     write_json(root / "memory_profile.json", strategies)
     write_json(root / "network.json", {"inter": fits, "intra": fits})
     write_json(root / "overlap.json", {place.gpu: dict.fromkeys(VMS, 1.5) for place in places})

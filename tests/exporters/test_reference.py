@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,34 @@ def test_galvatron_names_the_strategy_that_is_not_there(root: Path) -> None:
     rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_1_1"))
     with pytest.raises(MissingInputError, match=r"the strategy 1_1_1 is not there.*profile=galvatron"):
         exported(root, "galvatron")
+
+
+def test_galvatron_refuses_a_profile_without_a_tp_that_its_reader_asks_for(root: Path) -> None:
+    rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_4_1"))
+    with pytest.raises(MissingInputError, match=r"the strategy 1_4_1, .*4 GPUs or more.* vm=4 pp=1,2,4 tp=1,2,4`"):
+        exported(root, "galvatron", 4)
+
+
+def test_galvatron_says_where_a_profile_of_smaller_machines_ends_its_reader(root: Path) -> None:
+    rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_4_1"))
+    said = r"1_4_1.*KeyError: 4 for 4 GPUs or more.* gpu=a100-40 vm=4 pp=1,2,4 tp=1,2,4`.*exporter\.max_nodes=3"
+    with pytest.warns(UserWarning, match=said):
+        profile = exported(root, "galvatron", 2)["memory_profile.json"]
+    assert list(profile["layertype_0"]["tp_activation_per_bsz_dict"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize(("vm", "max_nodes", "needed"), [(4, 3, ["1_1_1", "1_2_1"]), (1, 1, ["1_1_1"])])
+def test_galvatron_needs_no_more_tp_than_its_largest_group_has_gpus(
+    root: Path, vm: int, max_nodes: int, needed: list[str]
+) -> None:
+    def only_needed(strategies) -> None:
+        for name in strategies.keys() - {*needed, "2_1_1"}:
+            del strategies[name]
+
+    rewrite(root / "profiles/memory_profile.json", only_needed)
+    with warnings.catch_warnings(action="error"):
+        files = exported(root, "galvatron", vm, f"exporter.max_nodes={max_nodes}")
+    assert len(files) == 3
 
 
 def test_galvatron_names_the_fit_that_is_not_there(root: Path) -> None:

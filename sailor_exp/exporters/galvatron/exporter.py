@@ -2,14 +2,17 @@
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, which reads `compute_profile.json`,
 `memory_profile.json` and `hw_prof.json` (the last one holds one VM size). Memory is in MiB, activations are per sample.
+It tries every power of two up to its GPUs as tp, and none above its constant `max_tp_deg` (galvatron_planner.py).
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
+from sailor_exp.config.architecture import uneven_split
 from sailor_exp.errors import DamagedFileError
 from sailor_exp.exporters.exporter import planner
-from sailor_exp.exporters.galvatron.memory import memory_profile
+from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
 from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit, Network
 from sailor_exp.files import json_file
@@ -17,22 +20,49 @@ from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
+_DEGREES = (1, 2, 4)
+"""What the reader tries as tp; the last one is its `max_tp_deg`."""
+
 _MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 1))
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return the three profiles.
 
-    Raises MissingCellError without tp=1 mbs=1, MissingInputError where a strategy, fit or overlap coefficient is
-    missing, FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other or a
-    coefficient is below 1.
+    Warns of a tp that the reader will ask for and that a VM of so few GPUs cannot measure. Raises MissingCellError
+    without tp=1 mbs=1, MissingInputError where any other strategy, or a fit or overlap coefficient, is missing,
+    FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other or a coefficient is
+    below 1.
     """
+    strategies = inputs.extra("galvatron", read_file)
+    memory = memory_profile(strategies)
+    _require_degrees(inputs, strategies, memory["layertype_0"]["tp_activation_per_bsz_dict"])
     contents = {
         "compute_profile.json": compute_profile(inputs),
-        "memory_profile.json": memory_profile(inputs.extra("galvatron", read_file)),
+        "memory_profile.json": memory,
         "hw_prof.json": hardware_profile(inputs),
     }
     return {name: json_file.bytes_of(content) for name, content in contents.items()}
+
+
+def _require_degrees(inputs: Inputs, strategies: Strategies, measured: Collection[str]) -> None:
+    """Refuse a tp that is missing although the VM can measure it, and warn of one that the VM cannot.
+
+    The reader has no bandwidth of groups above `max_nodes`, so no cluster of more GPUs asks for anything.
+    """
+    for tp in _DEGREES:
+        if tp > inputs.max_nodes or str(tp) in measured:
+            continue
+        uneven = uneven_split(inputs.model, tp)
+        if tp <= inputs.gpus_per_vm and uneven is None:
+            what = f"the strategy 1_{tp}_1, which Galvatron asks for where there are {tp} GPUs or more"
+            raise strategies.missing(f"{what} (a file for fewer: exporter.max_nodes={tp - 1}),")
+        way = uneven or f"`{replace(inputs.advice, vm=tp).profile('galvatron')}` measures it"
+        warnings.warn(
+            f"Galvatron: {strategies.path} has no strategy 1_{tp}_1: the reader ends in KeyError: {tp} for {tp} GPUs "
+            f"or more. {way}; exporter.max_nodes={tp - 1} makes a file for fewer",
+            stacklevel=2,
+        )
 
 
 def compute_profile(inputs: Inputs) -> dict[str, float]:
