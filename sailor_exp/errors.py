@@ -150,6 +150,16 @@ class MixedRecordsError(SailorExpError):
         )
 
 
+class MixedShapesError(SailorExpError):
+    """Parameters under one model name are of two models."""
+
+    def __init__(self, found: str, other: str) -> None:
+        super().__init__(
+            f"{found}; {other}. These are two models under one name, which every reader would mix. Set model.* to what "
+            "was measured, or keep each in its own export_root, or under its own model.name."
+        )
+
+
 class LayerIdsError(SailorExpError):
     """The layer ids of a file are not those of the model."""
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from pathlib import Path
 
-from sailor_exp.config.schema import ModelConfig
+from sailor_exp.config.schema import Activation, ModelConfig, Normalization, PositionEmbedding
 from sailor_exp.errors import LayerIdsError
 
 
@@ -79,6 +79,36 @@ def padded_vocab_size(model: ModelConfig, tp: int) -> int:
     """
     multiple = model.make_vocab_size_divisible_by * tp
     return -(-model.vocab_size // multiple) * multiple
+
+
+def parameters_of_part(model: ModelConfig, kind: Kind, tp: int) -> int:
+    """Return the number of parameters that a rank holds of a part; tp must divide the architecture.
+
+    Source: Megatron-Core. Matrices are split over tp, and so are the biases of what is split by columns; norms, learned
+    positions and the biases of what is split by rows are on every rank.
+    """
+    vocabulary = padded_vocab_size(model, tp) // tp * model.hidden_size
+    norm = model.hidden_size * (2 if model.normalization is Normalization.LayerNorm else 1)
+    match kind:
+        case Kind.embedding:
+            learned = model.position_embedding_type is PositionEmbedding.learned_absolute
+            return vocabulary + (model.max_position_embeddings * model.hidden_size if learned else 0)
+        case Kind.final_norm:
+            return norm
+        case Kind.head:
+            return vocabulary + (0 if model.separate_final_norm else norm)
+        case Kind.layer | Kind.layer_window:
+            return _parameters_of_layer(model, tp) + 2 * norm
+
+
+def _parameters_of_layer(model: ModelConfig, tp: int) -> int:
+    """Return the parameters of the four projections of a transformer layer on a rank."""
+    hidden, groups = model.hidden_size, model.num_query_groups
+    columns = hidden + 2 * groups * (hidden // model.num_attention_heads)
+    columns += model.ffn_hidden_size * (2 if model.activation is Activation.swiglu else 1)
+    rows = hidden + model.ffn_hidden_size
+    biases = columns // tp + 2 * hidden if model.add_bias_linear else 0
+    return hidden * (columns + rows) // tp + biases
 
 
 def uneven_split(model: ModelConfig, tp: int) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sailor_exp.config.architecture import kinds_by_layer_id
+from sailor_exp.config.architecture import Kind, kinds_by_layer_id, parameters_of_part
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.measurement import (
@@ -31,13 +31,6 @@ from tests.build import cells
 FORWARD_S = {"embedding": 0.001, "layer": 0.004, "layer_window": 0.003, "final_norm": 0.0005, "head": 0.002}
 """Of one sample at tp 1; backward takes twice as long, an update half as long, the overhead a tenth."""
 
-PARAMETERS = {
-    "embedding": 4_000_000,
-    "layer": 1_000_000,
-    "layer_window": 1_000_000,
-    "final_norm": 256,
-    "head": 2_000_000,
-}
 OUTPUTS = {"embedding": 16_384, "layer": 16_384, "layer_window": 16_384, "final_norm": 16_384, "head": 524_289}
 KEPT = {"embedding": 16_384, "layer": 700_000, "layer_window": 700_000, "final_norm": 32_768, "head": 1_100_000}
 """Elements of one sample at tp 1."""
@@ -150,7 +143,8 @@ def _timing(seconds: float) -> Timing:
 
 
 def _memory(of: Cell, kind: str) -> PartMemory:
-    parameters, outputs, kept = PARAMETERS[kind] // of.tp, OUTPUTS[kind] * of.mbs, KEPT[kind] * of.mbs // of.tp
+    parameters = parameters_of_part(of.model, Kind(kind), of.tp)
+    outputs, kept = OUTPUTS[kind] * of.mbs, KEPT[kind] * of.mbs // of.tp
     return PartMemory(
         params_floats=parameters,
         act_output_floats=outputs,

@@ -78,6 +78,19 @@ def test_a_tp_without_microbatch_1_lacks_its_memory(tmp_path: Path) -> None:
     assert "llm_info.json has no tp=2: it comes from mbs=1" in done.stderr
 
 
+def test_a_record_of_another_shape_than_its_identity_says_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    write_grid(tmp_path / TINY, tps=(1, 2), microbatches=(1,))
+    (record,) = (tmp_path / TINY / "records").glob("layers_*_tp2_*.json")
+    of_another = content(record)
+    of_another["measurement"]["memory"]["kinds"]["layer"]["params_floats"] = 198272
+    record.write_text(json.dumps(of_another))
+    done = gather(tmp_path)
+    assert done.returncode == 1
+    assert f"{record.name}: layer 1 has 198272 parameters on a rank of tp=2" in done.stderr
+    assert "the configured model has 99520 (model.hidden_size=128" in done.stderr
+    assert not (tmp_path / LLM_INFO).exists()
+
+
 def test_values_of_llm_info_that_differ_are_told_with_both(tmp_path: Path) -> None:
     write_grid(tmp_path / TINY, tps=(1,), microbatches=(1,))
     gather(tmp_path)
@@ -86,7 +99,7 @@ def test_values_of_llm_info_that_differ_are_told_with_both(tmp_path: Path) -> No
     (tmp_path / LLM_INFO).write_text(json.dumps(there))
     done = gather(tmp_path)
     assert done.returncode == 0
-    assert "llm_info.json changed: gpt-tiny tp=1, layer 0: params_floats was 11, is 4000000" in done.stdout
+    assert "llm_info.json changed: gpt-tiny tp=1, layer 0: params_floats was 11, is 540672" in done.stdout
 
 
 def broken_record(directory: Path, text: str) -> Path:

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from sailor_exp.errors import FitError, LayerIdsError, MissingCellError, MissingInputError
+from sailor_exp.errors import (
+    FitError,
+    LayerIdsError,
+    MissingCellError,
+    MissingInputError,
+    MixedShapesError,
+)
 from sailor_exp.profiles.layers.published import MEMORY_KEYS
 from tests.build.reference_data import PUBLISHED, differing, expected, exported, inputs, lay_out, published
 
@@ -131,8 +137,14 @@ def test_a_tp_of_two_digits_is_exported(root: Path, exporter: str, name: str) ->
             cells["16"] = cells["4"]
 
     rewrite(times_file(root), add_tp_16)
-    memory = root / "export/sailor/Planner/llm_info.json"
-    rewrite(memory, lambda models: models["OPT-350"].update({"16": models["OPT-350"]["4"]}))
+
+    def add_memory_of_tp_16(models) -> None:
+        parameters = {"0": 5373952, **dict.fromkeys(map(str, range(1, 25)), 793024), "25": 3278848}
+        models["OPT-350"]["16"] = {
+            layer: {**counts, "params_floats": parameters[layer]} for layer, counts in models["OPT-350"]["8"].items()
+        }
+
+    rewrite(root / "export/sailor/Planner/llm_info.json", add_memory_of_tp_16)
     files = exported(root, exporter)
     assert name in files
     if exporter == "piper":
@@ -357,8 +369,49 @@ def test_numbers_of_microbatches_and_tps_are_compared_as_numbers(root: Path) -> 
 
 def test_sizes_come_from_the_data_and_not_from_the_configured_architecture(root: Path) -> None:
     (of_ours,) = exported(root, "piper").values()
-    (of_another,) = exported(root, "piper", 4, "model.hidden_size=2048", "model.vocab_size=999").values()
+    (of_another,) = exported(root, "piper", 4, "model.seq_length=512").values()
     assert of_another == of_ours
+
+
+@pytest.mark.parametrize("exporter", PLANNERS)
+def test_a_shape_that_is_not_the_configured_one_is_refused_with_both_sources(root: Path, exporter: str) -> None:
+    with pytest.raises(MixedShapesError) as refused:
+        exported(root, exporter, 4, "model.ffn_hidden_size=2048")
+    assert "llm_info.json, OPT-350.1: layer 1 has 12596224 parameters" in str(refused.value)
+    assert "the configured model has 8399872" in str(refused.value)
+    assert "ffn_hidden_size=2048" in str(refused.value)
+
+
+def test_two_shapes_under_one_name_are_refused_on_export(root: Path) -> None:
+    """tp 1 of one model, tp 4 of another: 49984 and 3153664 parameters."""
+
+    def of_another(models) -> None:
+        for layer in range(1, 25):
+            models["OPT-350"]["1"][str(layer)]["params_floats"] = 49984
+
+    rewrite(root / "export/sailor/Planner/llm_info.json", of_another)
+    with pytest.raises(MixedShapesError, match=r"OPT-350\.1: layer 1 has 49984 parameters.* has 12596224"):
+        exported(root, "piper")
+
+
+def test_parameters_of_a_head_that_rise_with_tp_are_refused_on_export(root: Path) -> None:
+    def of_another(models) -> None:
+        models["OPT-350"]["4"]["25"]["params_floats"] = 51513345
+
+    rewrite(root / "export/sailor/Planner/llm_info.json", of_another)
+    with pytest.raises(MixedShapesError, match=r"OPT-350\.4: layer 25 has 51513345 .*OPT-350\.2 has 25823232"):
+        exported(root, "piper")
+
+
+def test_a_published_model_without_a_language_model_head_is_exported(root: Path) -> None:
+    """As GPT-Neo-2.7 and LLAMA-3-8 are published: the head has a norm alone, at every tp."""
+
+    def without_head(models) -> None:
+        for layers in models["OPT-350"].values():
+            layers["25"]["params_floats"] = 2048
+
+    rewrite(root / "export/sailor/Planner/llm_info.json", without_head)
+    assert exported(root, "piper")
 
 
 def test_a_database_of_another_layer_count_than_the_model_is_refused(root: Path) -> None:

@@ -16,7 +16,7 @@ from sailor_exp.records.provenance import DeviceFacts
 from sailor_exp.records.record import Outcome, Record
 from sailor_exp.report.drawing.scales import linear_scale, log_scale, spread_out
 from tests.build.commands import gather
-from tests.build.records import FORWARD_S, KEPT, PARAMETERS, cell, measured, unmeasured, write_grid
+from tests.build.records import FORWARD_S, KEPT, cell, measured, unmeasured, write_grid
 from tests.build.report_pages import computed, computed_over_all, contents, numbers, parsed, prediction, report
 
 TINY = Path("outputs/gpt-tiny/CPU")
@@ -104,10 +104,10 @@ def test_the_whole_model_counts_every_part_as_often_as_the_model_has_it(sweep: P
     tables = parsed(report(sweep)).findall(".//section[@id='memory']/details")
     rows = tables[1].findall(".//tbody/tr")
     told = {row.attrib["data-of"]: [float(td.attrib["data-value"]) for td in row.findall("td")] for row in rows}
-    parameters = PARAMETERS["embedding"] + 4 * PARAMETERS["layer"] + PARAMETERS["head"]
+    of_tp_1, of_tp_2 = 540672 + 4 * 198272 + 524544, 278528 + 4 * 99520 + 262400
     kept = [4 * KEPT["embedding"], 4 * 4 * KEPT["layer"], 4 * KEPT["head"]]
-    assert told["tp1-mbs1"] == [4 * parameters, 4 * parameters, 8 * parameters, *kept]
-    assert told["tp2-mbs4"] == [2 * parameters, 2 * parameters, 4 * parameters, *(2 * count for count in kept)]
+    assert told["tp1-mbs1"] == [4 * of_tp_1, 4 * of_tp_1, 8 * of_tp_1, *kept]
+    assert told["tp2-mbs4"] == [4 * of_tp_2, 4 * of_tp_2, 8 * of_tp_2, *(2 * count for count in kept)]
 
 
 def test_sgd_keeps_no_states_and_bf16_a_master_copy(tmp_path: Path) -> None:

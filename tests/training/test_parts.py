@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sailor_exp.config.architecture import Kind
+from sailor_exp.config.architecture import Kind, parameters_of_part
 from sailor_exp.training.parts import Part, batch_of, build_parts, parameter_count
 from tests.build.cells import cell
 from tests.build.fake_ranks import fake_group
@@ -51,6 +51,24 @@ def test_llama_has_grouped_attention_a_gated_network_no_biases_and_an_untied_hea
     assert parameter_count(parts[Kind.embedding]) == vocabulary // 2 * hidden
     assert parameter_count(parts[Kind.final_norm]) == hidden
     assert parameter_count(parts[Kind.head]) == vocabulary // 2 * hidden
+
+
+@pytest.mark.parametrize("tp", [1, 4])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=opt-30",),
+        ("model=gpt-neo-2.7",),
+        ("model=llama-3-8",),
+        ("model=llama-3-8", "model.add_bias_linear=true", "model.separate_final_norm=false"),
+        ("model=opt-350", "model.activation=swiglu", "model.separate_final_norm=true", "model.num_query_groups=4"),
+    ],
+    ids=" ".join,
+)
+def test_every_part_has_the_parameters_that_the_architecture_gives(overrides, tp):
+    model = cell(*overrides).model
+    built = {kind: parameter_count(part) for kind, part in parts_on_meta(*overrides, tp=tp).items()}
+    assert built == {kind: parameters_of_part(model, kind, tp) for kind in built}
 
 
 @pytest.mark.parametrize("attention", ["unfused", "sdpa"])

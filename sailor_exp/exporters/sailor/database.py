@@ -17,6 +17,7 @@ from typing import Any
 from sailor_exp.config.architecture import check_layer_ids
 from sailor_exp.config.schema import ModelConfig
 from sailor_exp.errors import MissingInputError
+from sailor_exp.exporters.sailor.shape import Source, check_shape
 from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import LayerMemory, LayerTimes, grid_in, memory_by_tp_in
 
@@ -68,13 +69,14 @@ def load(place: Place, model: ModelConfig, command: str) -> Database:
     """Read the gathered database of a model and GPU: profile.json, or the simulator's file where there is none.
 
     command: the command that gathers it, for error messages. Raises MissingInputError where nothing was gathered,
-    DamagedFileError, and LayerIdsError where the layer ids are not those of the configured model.
+    DamagedFileError, LayerIdsError where the layer ids are not those of the configured model, MixedShapesError where
+    the parameters are not.
     """
     times_path, times = _times_content(place, command)
     memory_path, memory = place.llm_info, _model_memory(place, command)
     return Database(
         times=_checked_times(times_path, times, model),
-        memory=_checked_memory(memory_path, memory, model),
+        memory=checked_memory(memory_path, memory, model),
         times_path=times_path,
         memory_path=memory_path,
     )
@@ -129,8 +131,14 @@ def _checked_times(path: Path, content: Mapping[str, Any], model: ModelConfig) -
     return times
 
 
-def _checked_memory(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, LayerMemory]:
+def checked_memory(path: Path, content: Mapping[str, Any], model: ModelConfig) -> dict[int, LayerMemory]:
+    """Return the memory of the configured model, {tp: memory}, from its entry in llm_info.
+
+    Raises DamagedFileError, LayerIdsError, MixedShapesError.
+    """
     memory = memory_by_tp_in(path, content, model.name)
     for tp, layers in memory.items():
         check_layer_ids(model, layers, path, f"the memory of {model.name} at tp={tp}")
+    named = (Source(name=f"{path}, {model.name}.{tp}", tp=tp, memory=layers) for tp, layers in memory.items())
+    check_shape(model, named)
     return memory

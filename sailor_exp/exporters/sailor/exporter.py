@@ -1,7 +1,7 @@
 """`exporter=sailor`: merges the records of a model and GPU into Sailor's three files; check=true checks them."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.sailor import accuracy, coverage
 from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
 from sailor_exp.exporters.sailor.merge import Merged, merge
+from sailor_exp.exporters.sailor.shape import Source, check_shape
 from sailor_exp.profiles.layers import profile_file
 from sailor_exp.profiles.layers.measurement import LayersMeasurement
 from sailor_exp.records.files import read_all
@@ -21,7 +22,7 @@ def files(inputs: Inputs) -> Export:
     """Return the database with the records of the model and GPU merged into it.
 
     Raises NothingMeasuredError where there are no records, MixedRecordsError, RecordError, LayerIdsError,
-    DamagedFileError, LockError.
+    MixedShapesError, DamagedFileError, LockError.
     """
     grid = measured_grid(inputs, read_all(Path(inputs.config.profile_dir), PROFILE, LayersMeasurement))
     for warning in grid.warnings:
@@ -33,6 +34,7 @@ def files(inputs: Inputs) -> Export:
     if not grid.cells:
         lacks = "no cell has numbers: nothing was written to the database"
         return replace(checked, shown=(*shown, *checked.shown), lacking=(lacks, *checked.lacking))
+    check_shape(inputs.model, _sources(inputs, grid))
     merged = merge(inputs.place, inputs.model, grid.cells, grid.without_numbers(), inputs.shared)
     return Export(
         files={**merged.files, **checked.files},
@@ -52,6 +54,13 @@ def measured_grid(inputs: Inputs, records: Iterable[tuple[Path, Record[LayersMea
     if not grid.outcomes:
         raise nothing_measured(inputs)
     return grid
+
+
+def _sources(inputs: Inputs, grid: Grid) -> Iterator[Source]:
+    for key, cell in grid.cells.items():
+        of_record = grid.records.get(key)
+        name = of_record or f"the profile file of {key} in {inputs.config.profile_dir}/"
+        yield Source(name=str(name), tp=key.tp, memory=cell.memory)
 
 
 def nothing_measured(inputs: Inputs) -> NothingMeasuredError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sailor_exp.config.architecture import check_layer_ids
 from sailor_exp.config.schema import ModelConfig
-from sailor_exp.exporters.sailor.database import Place, written_times
+from sailor_exp.exporters.sailor.database import Place, checked_memory, written_times
 from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import CellKey, CellProfile, LayerTimes, grid_in, memory_tps
 
@@ -36,13 +36,14 @@ def merge(
     """Merge measured cells into the content of the present files, without writing them.
 
     without_numbers: measured cells that have no numbers; they are removed. shared: returns the content of a file, and
-    prevents changes by others. Raises DamagedFileError, LayerIdsError, and the errors of `shared`.
+    prevents changes by others. Raises DamagedFileError, LayerIdsError, MixedShapesError, and the errors of `shared`.
     """
     paths = (place.llm_info, place.profile, place.simulator)
     llm_info, profile, simulator = (shared(path) for path in paths)
     kept = _former_cells(place, profile, simulator, model, {*cells, *without_numbers})
     times = written_times(_by_mbs(kept | {key: cell.times for key, cell in cells.items()}))
     differences = _merge_memory(place, llm_info, cells)
+    memory = checked_memory(place.llm_info, llm_info[place.model], model)
     models = json_file.objects_in(place.simulator, simulator, place.model)
     simulator[place.model] = {**models, place.gpu: times}
     contents = zip(paths, (llm_info, times, simulator), strict=True)
@@ -50,7 +51,7 @@ def merge(
         files={path: json_file.bytes_of(content) for path, content in contents},
         differences=tuple(differences),
         stayed=tuple(sorted(kept)),
-        memory_tps=frozenset(memory_tps(place.llm_info, llm_info.get(place.model, {}), place.model)),
+        memory_tps=frozenset(memory),
     )
 
 

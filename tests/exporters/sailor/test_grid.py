@@ -13,7 +13,7 @@ from sailor_exp.profiles.layers.published import MEMORY_KEYS, CellKey
 from sailor_exp.records.files import read_all
 from sailor_exp.records.record import Outcome
 from tests.build.cells import gather_config
-from tests.build.records import FORWARD_S, PARAMETERS, cell, changed, measured, unmeasured, write_grid
+from tests.build.records import FORWARD_S, cell, changed, measured, unmeasured, write_grid
 
 TINY = ("model=gpt-tiny",)
 
@@ -43,9 +43,7 @@ def test_every_layer_has_the_numbers_of_the_kind_that_stands_for_it() -> None:
     forward = {layer: phases.forward_s for layer, phases in found.times.items()}
     of_layer = FORWARD_S["layer"] * 4 / 2
     assert forward == pytest.approx({0: FORWARD_S["embedding"] * 2, **dict.fromkeys(range(1, 5), of_layer), 5: 0.004})
-    assert [counts["params_floats"] for counts in found.memory.values()] == [
-        PARAMETERS[kind] // 2 for kind in ("embedding", "layer", "layer", "layer", "layer", "head")
-    ]
+    assert [counts["params_floats"] for counts in found.memory.values()] == [278528, *[99520] * 4, 262400]
 
 
 def test_layers_stand_in_numeric_order() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sailor_exp.errors import DamagedFileError, LayerIdsError
+from sailor_exp.errors import DamagedFileError, LayerIdsError, MixedShapesError
 from sailor_exp.exporters.exporter import write as write_files
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.sailor.database import Place
@@ -125,7 +125,7 @@ def test_memory_that_differs_from_what_was_there_is_told_with_both_values(tmp_pa
     write(place(tmp_path).llm_info, json.dumps(llm_info))
     assert merged(tmp_path, profiles((1, 1))).differences == (
         "gpt-tiny tp=1, 4 layers, 1 to 4: act_mem_bytes was 5, is 2800000",
-        "gpt-tiny tp=1, layer 5: params_floats was 6, is 2000000",
+        "gpt-tiny tp=1, layer 5: params_floats was 6, is 524544",
     )
     assert merged(tmp_path, profiles((1, 1))).differences == ()
 
@@ -163,6 +163,31 @@ def test_a_foreign_simulator_file_is_refused(tmp_path: Path, text: str) -> None:
 def test_cells_that_stay_must_have_the_layers_of_the_model(tmp_path: Path) -> None:
     write(place(tmp_path).simulator, json.dumps({"gpt-tiny": {"CPU": {"2": {"1": {"0": [1, 1, 1]}}}}}))
     with pytest.raises(LayerIdsError, match="the cell tp=1 mbs=2 has 1 layer ids, none of the id 1, 2, 3, 4, 5"):
+        merged(tmp_path, profiles((1, 1)))
+
+
+def test_memory_of_another_shape_that_would_stay_beside_is_refused(tmp_path: Path) -> None:
+    """Readers took both: tp 1 of one model, tp 4 of another."""
+    merged(tmp_path, profiles((1, 1), (4, 1)))
+    llm_info = content(place(tmp_path).llm_info)
+    llm_info["gpt-tiny"]["4"]["1"]["params_floats"] = 3153664
+    write(place(tmp_path).llm_info, json.dumps(llm_info))
+    before = place(tmp_path).llm_info.read_bytes()
+    both = (
+        r"llm_info\.json, gpt-tiny\.4: layer 1 has 3153664 .* the configured model has 50144 \(model\.hidden_size=128"
+    )
+    with pytest.raises(MixedShapesError, match=both):
+        merged(tmp_path, profiles((1, 1)))
+    assert place(tmp_path).llm_info.read_bytes() == before
+
+
+def test_parameters_that_would_rise_with_tp_are_refused_with_both_places(tmp_path: Path) -> None:
+    merged(tmp_path, profiles((1, 1), (2, 1)))
+    llm_info = content(place(tmp_path).llm_info)
+    llm_info["gpt-tiny"]["2"]["5"]["params_floats"] = 524545
+    write(place(tmp_path).llm_info, json.dumps(llm_info))
+    both = r"gpt-tiny\.2: layer 5 has 524545 parameters .*llm_info\.json, gpt-tiny\.1 has 524544 at tp=1"
+    with pytest.raises(MixedShapesError, match=both):
         merged(tmp_path, profiles((1, 1)))
 
 
