@@ -160,6 +160,14 @@ class MixedShapesError(SailorExpError):
         )
 
 
+class UnfitDegreeError(SailorExpError):
+    """A tensor parallel degree that the user says does not fit into memory cannot be exported as such."""
+
+    def __init__(self, tp: int, reason: str) -> None:
+        self.tp = tp
+        super().__init__(f"exporter.infinite_tps names tp={tp}, {reason}.")
+
+
 class LayerIdsError(SailorExpError):
     """The layer ids of a file are not those of the model."""
 

@@ -189,6 +189,7 @@ class ExporterConfig:
     """An exporter: its planner, or the kind of table for people. `max_nodes`: largest group in its files.
 
     A planner's exporter reads the named files besides the gathered database; `network` merges into two of them.
+    `infinite_tps`: degrees that do not fit into memory, for which AMP's files hold infinite times.
     """
 
     name: str = MISSING
@@ -196,6 +197,7 @@ class ExporterConfig:
     network_file: str | None = None
     overlap_file: str | None = None
     max_nodes: int = 128
+    infinite_tps: list[int] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)

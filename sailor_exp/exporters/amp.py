@@ -1,26 +1,65 @@
 """AMP's profiles: forward time by layer.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/AMP, which reads `profile_{tp}.npy` as float64 by layer
-id, multiplies it by 3 and by the microbatch, and computes with NaN where a tp has no file.
+id, multiplies it by 3 and by the microbatch, and computes with NaN where a tp has no file. It tries tp 1 on any cluster
+(amp_planner.py), also where tp 1 does not fit into memory.
 """
 
 import io
+import math
+import warnings
+from collections.abc import Sequence
 
 from sailor_exp.config.architecture import uneven_split
+from sailor_exp.errors import UnfitDegreeError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
-from sailor_exp.profiles.layers.published import CellKey
+from sailor_exp.profiles.layers.published import CellKey, fits_in_memory
 
 
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{tp}.npy`: forward seconds at microbatch 1, shape (layer ids,).
 
-    Raises MissingCellError unless microbatch 1 was measured at every tp that was measured at all and at every power
-    of two that the GPUs of a VM and the architecture allow.
+    A tp of `exporter.infinite_tps` gets infinities, with a warning. Raises MissingCellError unless microbatch 1 was
+    measured at every other tp that was measured at all, or that is a power of two which the GPUs of a VM and the
+    architecture allow; UnfitDegreeError for an infinite tp that fits, or whose memory AMP would not find.
     """
-    tps = sorted({*inputs.tps, *_degrees_within_a_vm(inputs)})
-    inputs.require([CellKey(tp, 1) for tp in tps], "AMP would compute with NaN")
-    return {f"profile_{tp}.npy": _forward_s(inputs, tp) for tp in tps}
+    infinite = inputs.config.exporter.infinite_tps
+    _check_infinite(inputs, infinite)
+    finite = sorted({*inputs.tps, *_degrees_within_a_vm(inputs)} - {*infinite})
+    cells = [CellKey(tp, 1) for tp in finite]
+    inputs.require(cells, f"AMP would compute with NaN{_choice(inputs, cells)}")
+    forward_s = {tp: [phases.forward_s for phases in inputs.times(tp=tp, mbs=1).values()] for tp in finite}
+    forward_s |= {tp: [math.inf] * len(inputs.kinds) for tp in infinite}
+    return {f"profile_{tp}.npy": _bytes(by_layer) for tp, by_layer in sorted(forward_s.items())}
+
+
+def _check_infinite(inputs: Inputs, tps: Sequence[int]) -> None:
+    for tp in tps:
+        larger = [key for key in inputs.cells if fits_in_memory(CellKey(tp, 1), [key])]
+        if larger:
+            raise UnfitDegreeError(tp, f"but {inputs.database.times_path} has numbers of {max(larger)}: it fits")
+        if tp not in inputs.database.memory:
+            raise UnfitDegreeError(
+                tp,
+                f"but {inputs.database.memory_path} has no memory of {inputs.model.name} at tp={tp}, without which AMP "
+                "ends in KeyError. Measure that degree on a GPU that it fits, and gather it into this export_root",
+            )
+        warnings.warn(
+            f"AMP: profile_{tp}.npy holds infinities, as exporter.infinite_tps says: AMP takes plans of tp={tp} for "
+            "infinitely slow, some of them for NaN, which may stand anywhere in its order: leave those out of its list",
+            stacklevel=3,
+        )
+
+
+def _choice(inputs: Inputs, cells: Sequence[CellKey]) -> str:
+    """Return the way out for cells that may not fit into memory; empty where all fit."""
+    measured = inputs.cells
+    tps = [str(key.tp) for key in cells if not fits_in_memory(key, measured)]
+    if not tps:
+        return ""
+    key = f"exporter.infinite_tps=[{','.join(tps)}]"
+    return f". If it ran out of memory, {key} writes infinities for it, and AMP may take such plans for NaN"
 
 
 def _degrees_within_a_vm(inputs: Inputs) -> list[int]:
@@ -28,11 +67,10 @@ def _degrees_within_a_vm(inputs: Inputs) -> list[int]:
     return [tp for tp in degrees if uneven_split(inputs.model, tp) is None]
 
 
-def _forward_s(inputs: Inputs, tp: int) -> bytes:
+def _bytes(forward_s: Sequence[float]) -> bytes:
     import numpy as np
 
     content = io.BytesIO()
-    forward_s = [phases.forward_s for phases in inputs.times(tp=tp, mbs=1).values()]
     np.save(content, np.array(forward_s, dtype=np.float64))
     return content.getvalue()
 

@@ -14,6 +14,7 @@ from sailor_exp.errors import (
     MissingCellError,
     MissingInputError,
     MixedShapesError,
+    UnfitDegreeError,
 )
 from sailor_exp.profiles.layers.published import MEMORY_KEYS
 from tests.build.reference_data import PUBLISHED, differing, expected, exported, inputs, lay_out, published
@@ -171,6 +172,53 @@ def test_amp_refuses_a_tp_of_the_vm_that_was_not_measured_at_microbatch_1(root: 
         exported(root, "amp", 4)
 
 
+def without_tp_1(root: Path) -> None:
+    """Times of a GPU on which tp 1 ran out of memory; llm_info keeps the memory that another GPU measured."""
+
+    def drop(models) -> None:
+        for cells in models["OPT-350"]["A100-40"].values():
+            del cells["1"]
+
+    rewrite(times_file(root), drop)
+
+
+def test_amp_names_the_choice_where_tp_1_cannot_fit(root: Path) -> None:
+    without_tp_1(root)
+    with pytest.raises(MissingCellError, match=r"the cell tp=1 mbs=1: .*exporter\.infinite_tps=\[1\] "):
+        exported(root, "amp")
+
+
+def test_amp_does_not_offer_infinity_for_a_cell_that_fits(root: Path) -> None:
+    rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"]["1"].pop("2"))
+    with pytest.raises(MissingCellError) as refused:
+        exported(root, "amp")
+    assert "infinite" not in str(refused.value)
+
+
+def test_amp_writes_infinities_for_a_tp_that_the_user_says_cannot_fit_and_what_follows(root: Path) -> None:
+    without_tp_1(root)
+    with pytest.warns(UserWarning, match=r"profile_1\.npy holds infinities.*infinitely slow.*NaN"):
+        files = exported(root, "amp", 4, "exporter.infinite_tps=[1]")
+    assert files["profile_1.npy"] == [math.inf] * 26
+    assert differing({name: files[name] for name in ("profile_2.npy", "profile_4.npy")}, expected("AMP")).keys() == {
+        ("profile_1.npy", str(layer)) for layer in range(26)
+    }
+
+
+def test_amp_refuses_infinity_for_a_tp_that_fits(root: Path) -> None:
+    with pytest.raises(
+        UnfitDegreeError, match=r"infinite_tps names tp=2, .*profiles_tmp\.json has numbers of tp=2 mbs=8: it fits"
+    ):
+        exported(root, "amp", 4, "exporter.infinite_tps=[2]")
+
+
+def test_amp_refuses_infinity_for_a_tp_without_memory_where_its_reader_ends(root: Path) -> None:
+    without_tp_1(root)
+    rewrite(root / "export/sailor/Planner/llm_info.json", lambda models: models["OPT-350"].pop("1"))
+    with pytest.raises(UnfitDegreeError, match=r"llm_info\.json has no memory of OPT-350 at tp=1"):
+        exported(root, "amp", 4, "exporter.infinite_tps=[1]")
+
+
 @pytest.mark.parametrize("vm", [1, 2, 4])
 def test_galvatron_computes_as_the_published_exporter(root: Path, vm: int) -> None:
     ours, theirs = exported(root, "galvatron", vm), expected("Galvatron", vm)
@@ -178,11 +226,7 @@ def test_galvatron_computes_as_the_published_exporter(root: Path, vm: int) -> No
 
 
 def test_galvatron_without_tp_1_is_refused_by_the_name_of_the_cell(root: Path) -> None:
-    def without_tp_1(models) -> None:
-        for cells in models["OPT-350"]["A100-40"].values():
-            del cells["1"]
-
-    rewrite(times_file(root), without_tp_1)
+    without_tp_1(root)
     with pytest.raises(MissingCellError, match="the cell tp=1 mbs=1"):
         exported(root, "galvatron")
 
