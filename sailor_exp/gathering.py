@@ -19,7 +19,6 @@ from sailor_exp.command_line import BROKEN, WRONG
 from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.exporters.exporter import Export, write
-from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.registry import exporter_named
 from sailor_exp.files.whole import write_whole
 from sailor_exp.terminal import console
@@ -100,6 +99,8 @@ class _Run:
 
     def _export(self, job: GatherConfig) -> list[str]:
         """Export, and return what is lacking."""
+        from sailor_exp.exporters.inputs import Inputs
+
         try:
             with Inputs(job) as inputs:
                 export = exporter_named(job.exporter.name).files(inputs)
@@ -138,12 +139,11 @@ class _Run:
 
 
 def _show(export: Export) -> None:
-    page = console()
     for shown in export.shown:
         if isinstance(shown, str):
             print(shown, flush=True)
         else:
-            page.print(shown)
+            console().print(shown)
 
 
 def _name_files(job: GatherConfig, export: Export) -> None:
@@ -156,6 +156,7 @@ def _name_files(job: GatherConfig, export: Export) -> None:
 
 def _write_report(job: GatherConfig, path: Path) -> None:
     """Write the page about the records. Its own warnings are on the page."""
+    from sailor_exp.exporters.inputs import Inputs
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
 

@@ -1,14 +1,18 @@
 """The terminal that the commands write to."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDTH_WITHOUT_TERMINAL = 120
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return the terminal; where output goes elsewhere, a page that is wide enough for the tables."""
+    from rich.console import Console
+
     terminal = Console()
     return terminal if terminal.is_terminal else Console(width=_WIDTH_WITHOUT_TERMINAL)
 

@@ -6,11 +6,14 @@ An exporter is the `EXPORTER` of a module, or of `exporter.py` in a folder, with
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
-
-from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.files.whole import make_directory, remove_unfinished, write_whole
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sailor_exp.exporters.inputs import Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class Export:
     """
 
     files: Mapping[Path, bytes]
-    shown: tuple[RenderableType, ...] = ()
+    shown: "tuple[RenderableType, ...]" = ()
     summary: str | None = None
     lacking: tuple[str, ...] = ()
 
@@ -35,18 +38,18 @@ class Exporter:
     `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
     """
 
-    files: Callable[[Inputs], Export]
+    files: "Callable[[Inputs], Export]"
     about_model: bool = True
     about_vm: bool = False
 
 
-def planner(name: str, files: Callable[[Inputs], Mapping[str, bytes]]) -> Exporter:
+def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]") -> Exporter:
     """Return the exporter of a planner that Sailor is compared with.
 
     name: the name of the planner's directory. files: returns contents by file name.
     """
 
-    def export(inputs: Inputs) -> Export:
+    def export(inputs: "Inputs") -> Export:
         contents = files(inputs)
         directory = inputs.place.baseline(name)
         count = "1 file" if len(contents) == 1 else f"{len(contents)} files"

@@ -46,3 +46,9 @@ def test_the_fork_server_imports_no_compiler():
 def test_the_plugins_that_every_hydra_application_loads_do_not_import_submitit():
     program = "import sys, hydra_plugins.sailor_exp_launcher.slurm; print('submitit' in sys.modules)"
     assert said(program) == ["False"]
+
+
+def test_gather_starts_without_what_only_an_export_needs():
+    """They take a fifth of a second, more than half of what Hydra takes."""
+    program = "import sys, gather; print([name for name in ('pydantic', 'rich', 'numpy') if name in sys.modules])"
+    assert said(program) == ["[]"]
