@@ -59,6 +59,11 @@ class FittedLink:
         return max(point.gigabytes_per_s for point in self.points) * 1e9
 
     @property
+    def entry(self) -> tuple[Coefficients, float]:
+        """The fit as an entry of the files: its coefficients and the highest measured bandwidth, in bytes/s."""
+        return (self.fit.a, self.fit.b, self.fit.c), self.max_bytes_per_s
+
+    @property
     def residuals(self) -> list[Residual]:
         return [
             Residual(

@@ -20,8 +20,7 @@ def with_links(path: Path, content: Mapping[str, Any], gpu: str, measured: Netwo
     """Return the network file with the measured entries; all other entries stay. Raises DamagedFileError."""
     merged = {"inter": {}, "intra": {}} | dict(content)
     for link in measured.links:
-        fit, highest = link.fitted.fit, link.fitted.max_bytes_per_s
-        entries = counts_in(path, merged, link.scope, gpu) | {link.count: [[fit.a, fit.b, fit.c], highest]}
+        entries = counts_in(path, merged, link.scope, gpu) | {link.count: link.fitted.entry}
         gpus = json_file.objects_in(path, merged, link.scope)
         merged[link.scope] = {**gpus, gpu: _in_order_of_counts(entries)}
     return merged
