@@ -200,6 +200,18 @@ class MissingInputError(SailorExpError):
         super().__init__(f"{path}: {what} is not there. `{command}` makes it; {key}=... names another file.")
 
 
+class UnknownZoneError(SailorExpError):
+    """A bandwidth file has zones, and not the one that was named; nothing was written."""
+
+    def __init__(self, path: Path, *, zone: str, zones: Sequence[str]) -> None:
+        self.path = path
+        self.zone = zone
+        super().__init__(
+            f"{path} has no zone {zone}; it has {', '.join(zones)}; nothing was written. Name one of them with "
+            "exporter.zone=..., or add yours with exporter.new_zone=true."
+        )
+
+
 class FitError(SailorExpError):
     """A bandwidth fit gives no time for a message."""
 

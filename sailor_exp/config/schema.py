@@ -189,6 +189,9 @@ class ExporterConfig:
     """An exporter: its planner, or the kind of table for people. `max_nodes`: largest group in its files.
 
     A planner's exporter reads the named files besides the gathered database; `network` merges into two of them.
+    It also merges into three bandwidth files, but for those that are null: `intra_node_file`, and for the VMs of `zone`
+    `multizone_file` (measured pairs) and `multizone_het_file` (all pairs). `new_zone`: whether files that have other
+    zones get this one, too.
     `infinite_tps`: degrees that do not fit into memory, for which AMP's files hold infinite times.
     """
 
@@ -196,6 +199,11 @@ class ExporterConfig:
     extra_file: str | None = None
     network_file: str | None = None
     overlap_file: str | None = None
+    intra_node_file: str | None = None
+    multizone_file: str | None = None
+    multizone_het_file: str | None = None
+    zone: str = "own-cluster"
+    new_zone: bool = False
     max_nodes: int = 128
     infinite_tps: list[int] = field(default_factory=list)
 

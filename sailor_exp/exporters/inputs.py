@@ -28,7 +28,14 @@ from sailor_exp.units import GIB
 
 T = TypeVar("T")
 
-_FILES = ("extra_file", "network_file", "overlap_file")
+_FILES = (
+    "extra_file",
+    "network_file",
+    "overlap_file",
+    "intra_node_file",
+    "multizone_file",
+    "multizone_het_file",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

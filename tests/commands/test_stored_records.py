@@ -15,6 +15,11 @@ from tests.build.reference_data import REFERENCE
 STORED = REFERENCE / "demo-all/outputs"
 EXPORT = Path("outputs/export")
 TABLE = EXPORT / "tables/gpt-tiny/CPU.csv"
+BANDWIDTHS = {
+    f"sailor/providers/{name}.json"
+    for name in ("intra_node_bandwidths", "multizone_bandwidths", "multizone_bandwidths_het")
+}
+"""Files that exports at a54c660 did not have."""
 PLANNERS = "exporter=amp,varuna,piper,metis,galvatron,oobleck"
 
 
@@ -41,8 +46,8 @@ def test_every_export_is_to_the_byte_what_it_was(stored: Path) -> None:
     assert gather(stored, "check=true").returncode == 1, "two records are further off than the limit"
     wanted = files_below(STORED / "export")
     found = files_below(stored / EXPORT)
-    assert found.keys() == wanted.keys() - {str(TABLE.relative_to(EXPORT))}
-    assert [name for name in found if found[name] != wanted[name]] == []
+    assert found.keys() == wanted.keys() - {str(TABLE.relative_to(EXPORT))} | BANDWIDTHS
+    assert [name for name in found.keys() - BANDWIDTHS if found[name] != wanted[name]] == []
 
 
 def test_the_tidy_table_has_the_numbers_of_every_profile(stored: Path) -> None:

@@ -9,6 +9,7 @@ from sailor_exp.errors import ConfigurationError, MissingPackageError, NoLinkMea
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.network import plot
+from sailor_exp.exporters.network.bandwidths import merged_bandwidths, places_in
 from sailor_exp.exporters.network.merge import with_links, with_overlap
 from sailor_exp.exporters.network.records import NetworkRecords, read
 from sailor_exp.exporters.network.show import shown
@@ -16,23 +17,27 @@ from sailor_exp.files import json_file
 
 
 def files(inputs: Inputs) -> Export:
-    """Return the two files with the measured entries of the GPU, and a picture of the fits.
+    """Return the files with the measured entries of the GPU, and a picture of the fits.
 
-    Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError, and
-    ConfigurationError where a file to merge into is not given.
+    Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError,
+    UnknownZoneError, and ConfigurationError where a file to merge into is not given.
     """
     network_path, overlap_path = (_path(inputs, key) for key in ("network_file", "overlap_file"))
+    places = places_in(inputs)
     measured = read(inputs.config)
     if not measured.has_numbers:
         return _without_numbers(inputs, measured)
     for warning in measured.warnings:
         warnings.warn(warning, stacklevel=2)
+    bandwidths = merged_bandwidths(inputs, places, measured.links)
     contents = {
         **(_merged(inputs, network_path, with_links, measured) if measured.links else {}),
         **(_merged(inputs, overlap_path, with_overlap, measured) if measured.slowdowns else {}),
+        **bandwidths.files,
         **_picture(inputs, measured),
     }
-    return Export(files=contents, shown=tuple(shown(measured)), lacking=measured.lacking)
+    texts = [*shown(measured), *bandwidths.shown]
+    return Export(files=contents, shown=tuple(texts), lacking=measured.lacking)
 
 
 def _path(inputs: Inputs, key: str) -> Path:

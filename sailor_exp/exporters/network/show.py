@@ -1,13 +1,18 @@
 """Shows the fits of links, their errors, and the slowdowns of overlap."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from sailor_exp.exporters.network.bandwidth_files import Pair
+from sailor_exp.exporters.network.derivation import Derivation
 from sailor_exp.exporters.network.plot import in_text
 from sailor_exp.exporters.network.records import MeasuredLink, NetworkRecords
 from sailor_exp.units import readable_bytes, readable_seconds, readable_spread
+
+_MOST_NAMES = 3
 
 
 def shown(measured: NetworkRecords) -> Iterator[RenderableType]:
@@ -22,6 +27,40 @@ def shown(measured: NetworkRecords) -> Iterator[RenderableType]:
             f"{slowdown.product:.3f} and all-reduce {slowdown.all_reduce:.3f} "
             f"{readable_spread(slowdown.relative_half_width)}"
         )
+
+
+def shown_derivation(path: Path, gpu: str, derivation: Derivation) -> Iterator[str]:
+    """Yield what was derived in a file, what stayed though the rule says otherwise, and the pairs without a fit."""
+    kinds = {
+        "derived by the published rule, not measured": derivation.derived,
+        "kept, though the published rule gives another fit": derivation.differing,
+        "that are holes, since no fit for them follows": derivation.holes,
+    }
+    for what, pairs in kinds.items():
+        if pairs:
+            yield f"{path.name}, {gpu}: {len(pairs)} pairs {what}: {_named(_links(pairs))}"
+
+
+def shown_gaps(path: Path, gpus_by_zone: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the GPUs that zones of a file lack: the simulator takes every zone to have every GPU."""
+    every = dict.fromkeys(gpu for gpus in gpus_by_zone.values() for gpu in gpus)
+    zones_by_lacking: dict[str, list[str]] = {}
+    for zone, gpus in gpus_by_zone.items():
+        zones_by_lacking.setdefault(", ".join(gpu for gpu in every if gpu not in gpus), []).append(zone)
+    holes = [f"no {lacking} in {', '.join(zones)}" for lacking, zones in zones_by_lacking.items() if lacking]
+    if holes:
+        yield f"{path.name}: holes, since the simulator takes every zone to have every GPU: {'; '.join(holes)}"
+
+
+def _links(pairs: Iterable[Pair]) -> list[str]:
+    """Name the zones and GPUs of pairs, each once, without the counts."""
+    names = (f"{a.gpu} in {a.zone} to {b.gpu} in {b.zone}" for a, b in pairs)
+    return list(dict.fromkeys(names))
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _table(link: MeasuredLink) -> Table:

@@ -111,6 +111,7 @@ def test_a_damaged_file_is_named_and_both_stay_as_they_are(tmp_path, name):
     made = [link_record(network_cell(), rate(1.0)), overlap_record(overlap_cell(), product=1, all_reduce=1)]
     with pytest.raises(DamagedFileError, match=Path(name).name):
         merged(tmp_path, *made)
+    assert not (tmp_path / "export/sailor/providers/intra_node_bandwidths.json").exists()
     assert {path: path.read_bytes() for path in before} == before
 
 
