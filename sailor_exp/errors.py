@@ -212,6 +212,17 @@ class UnknownZoneError(SailorExpError):
         )
 
 
+class NotACheckoutError(SailorExpError):
+    """The export root was taken for a checkout of Sailor, and is none; nothing was written."""
+
+    def __init__(self, path: Path, fault: str) -> None:
+        self.path = path
+        super().__init__(
+            f"{path} {fault}; nothing was written. Name with export_root=... a checkout of Sailor, or a directory for "
+            "the files alone."
+        )
+
+
 class FitError(SailorExpError):
     """A bandwidth fit gives no time for a message."""
 

@@ -6,8 +6,8 @@ Formats: eth-easl/sailor at cf2c8e3, sailor/providers/. A fit is [[a, b, c], max
     multizone_bandwidths.json       {zone: {gpu: {gpus: {zone: {gpu: {gpus: fit}}}}}}: measured pairs
     multizone_bandwidths_het.json   the same: every pair
 
-The sender is outside, the receiver inside; `gpus` is the number of GPUs in each VM. Readers in Python
-end in KeyError where a key is missing.
+The sender is outside, the receiver inside; `gpus` is the number of GPUs in each VM. Readers in Python end
+in KeyError where a key is missing.
 """
 
 from collections.abc import Iterator, Mapping

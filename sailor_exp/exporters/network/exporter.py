@@ -10,9 +10,10 @@ from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.network import plot
 from sailor_exp.exporters.network.bandwidths import merged_bandwidths, places_in
+from sailor_exp.exporters.network.checkout import lines_to_add
 from sailor_exp.exporters.network.merge import with_links, with_overlap
 from sailor_exp.exporters.network.records import NetworkRecords, read
-from sailor_exp.exporters.network.show import shown
+from sailor_exp.exporters.network.show import shown, shown_lines
 from sailor_exp.files import json_file
 
 
@@ -20,7 +21,7 @@ def files(inputs: Inputs) -> Export:
     """Return the files with the measured entries of the GPU, and a picture of the fits.
 
     Raises NoLinkMeasuredError where nothing was measured, MixedRecordsError, RecordError, DamagedFileError,
-    UnknownZoneError, and ConfigurationError where a file to merge into is not given.
+    UnknownZoneError, NotACheckoutError, and ConfigurationError where a file to merge into is not given.
     """
     network_path, overlap_path = (_path(inputs, key) for key in ("network_file", "overlap_file"))
     places = places_in(inputs)
@@ -29,6 +30,7 @@ def files(inputs: Inputs) -> Export:
         return _without_numbers(inputs, measured)
     for warning in measured.warnings:
         warnings.warn(warning, stacklevel=2)
+    lines = lines_to_add(inputs.place.root, gpu=inputs.gpu, memory_gb=inputs.config.gpu.memory_gb, zone=places.zone)
     bandwidths = merged_bandwidths(inputs, places, measured.links)
     contents = {
         **(_merged(inputs, network_path, with_links, measured) if measured.links else {}),
@@ -36,7 +38,7 @@ def files(inputs: Inputs) -> Export:
         **bandwidths.files,
         **_picture(inputs, measured),
     }
-    texts = [*shown(measured), *bandwidths.shown]
+    texts = [*shown(measured), *bandwidths.shown, *shown_lines(inputs.place.root, lines)]
     return Export(files=contents, shown=tuple(texts), lacking=measured.lacking)
 
 

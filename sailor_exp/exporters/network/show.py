@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from sailor_exp.exporters.network.bandwidth_files import Pair
+from sailor_exp.exporters.network.checkout import CONSTANTS, PRICE
 from sailor_exp.exporters.network.derivation import Derivation
 from sailor_exp.exporters.network.plot import in_text
 from sailor_exp.exporters.network.records import MeasuredLink, NetworkRecords
@@ -50,6 +51,15 @@ def shown_gaps(path: Path, gpus_by_zone: Mapping[str, Sequence[str]]) -> Iterato
     holes = [f"no {lacking} in {', '.join(zones)}" for lacking, zones in zones_by_lacking.items() if lacking]
     if holes:
         yield f"{path.name}: holes, since the simulator takes every zone to have every GPU: {'; '.join(holes)}"
+
+
+def shown_lines(root: Path, lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that a user must add to the constants of a checkout."""
+    if not lines:
+        return
+    price = f", with your price in place of {PRICE}" if any(PRICE in line for line in lines) else ""
+    yield f"Sailor's planners end in KeyError without these lines. Add them at the end of {root / CONSTANTS}{price}:"
+    yield from lines
 
 
 def _links(pairs: Iterable[Pair]) -> list[str]:
