@@ -44,6 +44,15 @@ def lasting_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> i
     return _PARAMETER[precision] + states.optimizer + states.lasting_gradient
 
 
+def parameter_share_of_states(precision: Precision, optimizer: Optimizer) -> float:
+    """Return the share of the parameter in the bytes that the engine holds for it after a backward: 1/4 for fp32 Adam.
+
+    The others are the gradient and the optimizer's states.
+    """
+    states = state_bytes(precision, optimizer)
+    return _PARAMETER[precision] / (_PARAMETER[precision] + states.gradient + states.optimizer)
+
+
 def planned_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
     """Return the bytes that planners count for a parameter: 20 for fp32 Adam, 16 for fp32 SGD, 22 and 18 for bf16.
 

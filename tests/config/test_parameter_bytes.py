@@ -1,4 +1,8 @@
-from sailor_exp.config.parameter_bytes import lasting_bytes_per_parameter, state_bytes
+from sailor_exp.config.parameter_bytes import (
+    lasting_bytes_per_parameter,
+    parameter_share_of_states,
+    state_bytes,
+)
 from sailor_exp.config.schema import Optimizer, Precision
 
 
@@ -20,3 +24,17 @@ def test_the_gradient_is_fp32_in_either_precision_and_stays_in_bf16_alone():
     fp32, bf16 = (state_bytes(precision, Optimizer.adam) for precision in (Precision.fp32, Precision.bf16))
     assert (fp32.gradient, bf16.gradient) == (4, 4)
     assert (fp32.lasting_gradient, bf16.lasting_gradient) == (0, 4)
+
+
+def test_the_share_of_the_parameter_is_that_of_the_states_that_the_engine_holds_after_a_backward():
+    shares = {
+        (precision, optimizer): parameter_share_of_states(precision, optimizer)
+        for precision in Precision
+        for optimizer in Optimizer
+    }
+    assert shares == {
+        (Precision.fp32, Optimizer.adam): 4 / (4 + 4 + 8),
+        (Precision.fp32, Optimizer.sgd): 4 / (4 + 4),
+        (Precision.bf16, Optimizer.adam): 2 / (2 + 4 + 4 + 8),
+        (Precision.bf16, Optimizer.sgd): 2 / (2 + 4 + 4),
+    }

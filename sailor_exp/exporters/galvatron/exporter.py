@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from sailor_exp.config.architecture import uneven_split
+from sailor_exp.config.parameter_bytes import parameter_share_of_states
 from sailor_exp.errors import DamagedFileError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
@@ -35,7 +36,8 @@ def files(inputs: Inputs) -> dict[str, bytes]:
     below 1.
     """
     strategies = inputs.extra("galvatron", read_file)
-    memory = memory_profile(strategies)
+    share = parameter_share_of_states(inputs.config.precision, inputs.config.optimizer)
+    memory = memory_profile(strategies, share)
     _require_degrees(inputs, strategies, memory["layertype_0"]["tp_activation_per_bsz_dict"])
     contents = {
         "compute_profile.json": compute_profile(inputs),

@@ -19,16 +19,17 @@ from sailor_exp.exporters.inputs import Extra
 Strategies = Extra[dict[str, dict[str, float]]]
 """MiB by strategy and `layernum[n]_bsz1_rank{r}_{ms|act|act_peak}`."""
 
-_STATES_PER_PARAMETER = 4
 _STRATEGY = re.compile(r"(\d+)_(\d+)_1")
 _LAYERS = re.compile(r"layernum\[(\d+)\]_bsz1_rank\d+_(?:ms|act|act_peak)")
 
 
-def memory_profile(strategies: Strategies) -> dict[str, Any]:
+def memory_profile(strategies: Strategies, parameter_share: float) -> dict[str, Any]:
     """Return the strategies, and from them the memory of a layer and the memory outside the layers, in MiB.
 
     The memory of a layer is the difference between runs with more and with fewer layers, on a rank of one strategy: a
     strategy runs one sample on its own world size, pp x tp ranks.
+
+    parameter_share: share of the parameters in the model states (config/parameter_bytes.py).
 
     Raises MissingInputError for a missing strategy or value, DamagedFileError where a rank holds less than its layers
     or where its memory does not grow with them.
@@ -40,7 +41,7 @@ def memory_profile(strategies: Strategies) -> dict[str, Any]:
     return {
         **{run.name: dict(run.values) for run in runs.values()},
         "layertype_0": {
-            "parameter_size": whole.layer_states / _STATES_PER_PARAMETER,
+            "parameter_size": whole.layer_states * parameter_share,
             "tp_activation_per_bsz_dict": {str(tp): run.layer_activation for (pp, tp), run in runs.items() if pp == 1},
         },
         "other_memory_pp_off": around,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sailor_exp.config.parameter_bytes import parameter_share_of_states
+from sailor_exp.config.schema import Optimizer, Precision
 from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
 from sailor_exp.profiles.galvatron.measurement import StagesMeasurement
 from sailor_exp.profiles.galvatron.profile import read_file
@@ -27,8 +29,9 @@ def outcomes(directory: Path) -> dict[tuple[int, int], Outcome]:
     return {(made.identity.pp, made.identity.tp): made.outcome for made in found}
 
 
-def exported(path: Path):
-    return memory_profile(Strategies(path=path, command="", key="", content=read_file(path)))
+def exported(path: Path, precision: Precision = Precision.fp32, optimizer: Optimizer = Optimizer.adam):
+    strategies = Strategies(path=path, command="", key="", content=read_file(path))
+    return memory_profile(strategies, parameter_share_of_states(precision, optimizer))
 
 
 @pytest.mark.sweep
@@ -54,6 +57,15 @@ def test_what_is_measured_exports_as_the_layer_it_is(launch, tmp_path):
     first = found["2_1_1"]
     grown_by = first["layernum[2]_bsz1_rank0_act"] - first["layernum[1]_bsz1_rank0_act"]
     assert grown_by == pytest.approx(activations["1"], rel=1e-3), "the first stage has one layer more"
+
+
+@pytest.mark.sweep
+def test_the_parameters_are_the_layers_own_in_another_precision_and_with_another_optimizer(launch, tmp_path):
+    how = ("precision=bf16", "optimizer=sgd")
+    status, output = launch("-m", "profile=galvatron", "pp=1,2", "tp=1", *how, "profile_dir=out")
+    assert status == 0, output
+    found = exported(tmp_path / "out/memory_profile.json", Precision.bf16, Optimizer.sgd)
+    assert found["layertype_0"]["parameter_size"] == pytest.approx(LAYER_BYTES / 2 / MIB, rel=1e-4)
 
 
 @pytest.mark.sweep
