@@ -141,7 +141,7 @@ def _all_gpus() -> list[_Gpu]:
         return []
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GpuHereError(f"nvidia-smi cannot be asked ({error}). Name the kind, or gpu=cpu.") from error
-    if answer.stdout.strip() in {"", _NO_DEVICE} and not answer.stderr.strip():
+    if answer.stdout.strip() == _NO_DEVICE and not answer.stderr.strip():
         return []
     if answer.returncode != 0:
         said = " ".join(f"{answer.stdout} {answer.stderr}".split())

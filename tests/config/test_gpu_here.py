@@ -57,6 +57,7 @@ def test_a_machine_whose_devices_are_hidden_is_a_cpu_and_its_driver_is_not_asked
         ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n", "", 9),
         ("Unable to determine the device handle for GPU 0000:01:00.0\nNo devices were found\n", "", 6),
         ("No devices were found\n", "Failed to initialize NVML", 6),
+        ("", "", 9),
     ],
 )
 def test_a_driver_that_fails_is_an_error_with_its_words_and_no_cpu(nvidia_smi, out, err, status):

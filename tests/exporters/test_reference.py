@@ -300,6 +300,13 @@ def test_galvatron_refuses_a_profile_without_a_tp_that_its_reader_asks_for(root:
         exported(root, "galvatron", 4)
 
 
+def test_galvatron_advises_no_max_nodes_that_the_command_refuses(root: Path) -> None:
+    rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_2_1"))
+    with pytest.raises(MissingInputError, match=r"the strategy 1_2_1, .*2 GPUs or more") as raised:
+        exported(root, "galvatron", 2)
+    assert "max_nodes" not in str(raised.value)
+
+
 def test_galvatron_says_where_a_profile_of_smaller_machines_ends_its_reader(root: Path) -> None:
     rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_4_1"))
     said = r"1_4_1.*KeyError: 4 for 4 GPUs or more.* gpu=a100-40 vm=4 pp=1,2,4 tp=1,2,4`.*exporter\.max_nodes=3"

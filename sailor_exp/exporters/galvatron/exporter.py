@@ -21,8 +21,8 @@ from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
-_DEGREES = (1, 2, 4)
-"""What the reader tries as tp; the last one is its `max_tp_deg`."""
+_DEGREES = (2, 4)
+"""What the reader tries as tp beside 1, which every memory profile has; the last one is its `max_tp_deg`."""
 
 _MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 1))
 
@@ -55,14 +55,16 @@ def _require_degrees(inputs: Inputs, strategies: Strategies, measured: Collectio
     for tp in _DEGREES:
         if tp > inputs.max_nodes or str(tp) in measured:
             continue
+        # A group has at least two GPUs, so there is no file for one.
+        fewer = f"exporter.max_nodes={tp - 1} makes a file for fewer" if tp > min(_DEGREES) else ""
         uneven = uneven_split(inputs.model, tp)
         if tp <= inputs.gpus_per_vm and uneven is None:
             what = f"the strategy 1_{tp}_1, which Galvatron asks for where there are {tp} GPUs or more"
-            raise strategies.missing(f"{what} (a file for fewer: exporter.max_nodes={tp - 1}),")
+            raise strategies.missing(f"{what}{f' ({fewer})' if fewer else ''},")
         way = uneven or f"`{replace(inputs.advice, vm=tp).profile('galvatron')}` measures it"
         warnings.warn(
             f"Galvatron: {strategies.path} has no strategy 1_{tp}_1: the reader ends in KeyError: {tp} for {tp} GPUs "
-            f"or more. {way}; exporter.max_nodes={tp - 1} makes a file for fewer",
+            f"or more. {way}{f'; {fewer}' if fewer else ''}",
             stacklevel=2,
         )
 
