@@ -108,11 +108,11 @@ class _Run:
                     warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
                 for path, content in export.files.items():
                     self._warn_of_overwriting(path, content, job)
+                _show(export)
                 write(export.files)
         except SailorExpError as error:
             return [str(error)]
         self.written |= dict.fromkeys(export.files, job)
-        _show(export)
         _name_files(job, export)
         return list(export.lacking)
 

@@ -45,9 +45,10 @@ def make_directory(path: Path) -> None:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove the temporary files of writers that were killed an hour ago or earlier."""
+    """Remove the temporary files of writers that were killed an hour ago or earlier, as far as the system allows it."""
     for path in directory.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(FileNotFoundError):  # its writer is alive and has just renamed it
+        # Its writer may have just renamed it, or it may be another user's; neither keeps a new file from being written.
+        with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_S:
                 path.unlink()
 

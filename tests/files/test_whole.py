@@ -25,3 +25,11 @@ def test_only_what_was_left_unfinished_long_ago_is_cleared(tmp_path):
     os.utime(other, (0, 0))
     remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".unfinished-b", "kept.json"}
+
+
+def test_what_cannot_be_cleared_stops_nobody(tmp_path):
+    immovable = tmp_path / ".unfinished-a"
+    immovable.mkdir()
+    os.utime(immovable, (0, 0))
+    remove_unfinished(tmp_path)
+    assert immovable.is_dir()

@@ -31,12 +31,13 @@ def files(inputs: Inputs) -> Export:
     for warning in measured.warnings:
         warnings.warn(warning, stacklevel=2)
     lines = lines_to_add(inputs.place.root, gpu=inputs.gpu, memory_gb=inputs.config.gpu.memory_gb, zone=places.zone)
+    picture = _picture(inputs, measured)
     bandwidths = merged_bandwidths(inputs, places, measured.links)
     contents = {
         **(_merged(inputs, network_path, with_links, measured) if measured.links else {}),
         **(_merged(inputs, overlap_path, with_overlap, measured) if measured.slowdowns else {}),
         **bandwidths.files,
-        **_picture(inputs, measured),
+        **picture,
     }
     texts = [*shown(measured), *bandwidths.shown, *shown_lines(inputs.place.root, lines)]
     return Export(files=contents, shown=tuple(texts), lacking=measured.lacking)

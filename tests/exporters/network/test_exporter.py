@@ -144,6 +144,16 @@ def test_a_cell_without_a_number_is_named_and_the_others_are_merged(tmp_path):
     assert "does not read" not in done.stderr, "both files are its own, whatever was measured"
 
 
+def test_the_fits_are_shown_also_where_a_file_cannot_be_written(tmp_path):
+    write_records(tmp_path / "outputs/network/CPU", link_record(network_cell(ranks=2), rate(2.0)))
+    (tmp_path / "outputs/export").mkdir(parents=True)
+    (tmp_path / "outputs/export/plots").write_text("a file where a directory must be")
+    done = gather(tmp_path, "exporter=network")
+    assert done.returncode == 1
+    assert "intra fit of CPU for 2 ranks" in done.stdout
+    assert "cannot write outputs/export/plots" in done.stderr
+
+
 def test_an_empty_network_directory_names_the_commands(tmp_path):
     done = gather(tmp_path, "gpu=a100-40", "exporter=network")
     assert done.returncode == 1
