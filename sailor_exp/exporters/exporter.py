@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sailor_exp.files.whole import make_directory, remove_unfinished, write_whole
+from sailor_exp.files.whole import make_directory, remove_unfinished, write_all
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,8 +62,11 @@ def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]") -> Expo
 
 
 def write(files: Mapping[Path, bytes]) -> None:
-    """Write each file whole, and remove unfinished files of killed writers beside it. Raises StorageError."""
-    for path, content in files.items():
-        make_directory(path.parent)
-        remove_unfinished(path.parent)
-        write_whole(path, content)
+    """Write all files or, where the disk is full, none; remove unfinished files of killed writers beside them.
+
+    Raises StorageError.
+    """
+    for directory in dict.fromkeys(path.parent for path in files):
+        make_directory(directory)
+        remove_unfinished(directory)
+    write_all(files)

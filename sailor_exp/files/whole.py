@@ -4,6 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sailor_exp.errors import StorageError
@@ -17,23 +18,39 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises StorageError.
     """
+    write_all({path: content})
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """Replace several files, and none before the contents of all are on disk, so a full disk leaves the former files.
+
+    A kill between two renames can leave some new and some former files, each of them whole. Raises StorageError.
+    """
+    with contextlib.ExitStack() as temporaries:
+        written = {path: _written_beside(path, content, temporaries) for path, content in files.items()}
+        for path, temporary in written.items():
+            try:
+                temporary.replace(path)
+                _flush_directory(path.parent)
+            except OSError as error:
+                raise StorageError(path, error) from error
+
+
+def _written_beside(path: Path, content: bytes, temporaries: contextlib.ExitStack) -> Path:
+    """Return a flushed temporary file beside `path`, which `temporaries` removes if it was not renamed."""
     make_directory(path.parent)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
-    except OSError as error:
-        raise StorageError(path, error) from error
-    try:
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=path.parent)
+        temporary = Path(name)
+        temporaries.callback(temporary.unlink, missing_ok=True)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        _flush_directory(path.parent)
+        temporary.chmod(0o666 & ~_umask())
     except OSError as error:
         raise StorageError(path, error) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    return temporary
 
 
 def make_directory(path: Path) -> None:

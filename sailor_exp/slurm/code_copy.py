@@ -32,11 +32,14 @@ def _copy(package: Path, sources: list[Path], directory: Path) -> None:
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory.parent))
-        for path in sources:
-            copy = unfinished / package.name / path.relative_to(package)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-        unfinished.chmod(0o755)
-        unfinished.rename(directory)
+        try:
+            for path in sources:
+                copy = unfinished / package.name / path.relative_to(package)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+            unfinished.chmod(0o755)
+            unfinished.rename(directory)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
         raise StorageError(directory, error) from error

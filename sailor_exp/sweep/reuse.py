@@ -16,7 +16,7 @@ def settled(cell: Cell) -> bool:
 
     Raises RecordError where the cell's record cannot be read.
     """
-    return infeasibility(cell) is not None or (not cell.force and former(cell) is not None)
+    return infeasibility(cell) is not None or (former(cell) is not None and not cell.force)
 
 
 def record_path(cell: Cell) -> Path:

@@ -163,7 +163,7 @@ class Sweep:
         cell = self._cells[place]
         if (reason := infeasibility(cell)) is not None:
             self.finish(place, Outcome.infeasible, Ending(message=reason))
-        elif not cell.force and (earlier := former(cell)) is not None:
+        elif (earlier := former(cell)) is not None and not cell.force:
             self._reuse(place, earlier)
 
     def _reuse(self, place: int, earlier: Record[Any]) -> None:

@@ -33,3 +33,16 @@ def test_what_cannot_be_cleared_stops_nobody(tmp_path):
     os.utime(immovable, (0, 0))
     remove_unfinished(tmp_path)
     assert immovable.is_dir()
+
+
+def test_of_several_files_none_is_replaced_where_one_cannot_be_written(tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text("former")
+    program = (
+        "import resource; from pathlib import Path; from sailor_exp.files.whole import write_all\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        f"write_all({{Path({str(first)!r}): b'new', Path({str(second)!r}): b'x' * 5000}})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert f"StorageError: cannot write {second}: File too large" in done.stderr
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("first.json", "former")]

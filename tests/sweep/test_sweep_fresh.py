@@ -1,9 +1,10 @@
-"""Ranks that cannot be forked from the server are started afresh."""
+"""Ranks that cannot be forked from the server are started afresh; and what stops a sweep before any rank."""
 
 import pytest
 
+from sailor_exp.errors import RecordError
 from sailor_exp.records.record import Outcome
-from sailor_exp.sweep import sweep
+from sailor_exp.sweep import reuse, sweep
 from sailor_exp.sweep.messages import Cause, Death
 from sailor_exp.sweep.rank_group import GroupEnd
 from tests.build.cells import cell
@@ -51,3 +52,14 @@ def test_so_are_those_of_a_machine_that_makes_no_record(machines, tmp_path):
     sweep.assist([cell("profile=network", "ranks=2", "nodes=2", f"profile_dir={tmp_path}")], machines)
     assert machines.contexts == ["forked", "spawn"]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_record_is_named_before_a_forced_measurement(machines, tmp_path):
+    forced = cell("force=true", f"profile_dir={tmp_path}")
+    path = reuse.record_path(forced)
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    with pytest.raises(RecordError, match="cut off"):
+        sweep.run([forced], Silent(), machines)
+    assert machines.contexts == []
+    assert path.read_text() == "{"
