@@ -46,8 +46,9 @@ def check_shape(model: ModelConfig, sources: Iterable[Source]) -> None:
     """Compare the parameters of each part with the architecture, and among the tensor parallel degrees.
 
     The embedding and the transformer layers must have what the architecture gives. The parts after them are published
-    without their projection, so of these only one thing is checked, as of all parts: on a rank of a larger degree they
-    have no more parameters. A degree that the architecture cannot be split over is not compared with it.
+    without their projection, so these are only compared among the sources, as all parts are: ranks of one degree have
+    as many parameters, ranks of a larger degree no more. A degree that the architecture cannot be split over is not
+    compared with it.
 
     Raises MixedShapesError, which names both sources.
     """
@@ -71,7 +72,7 @@ def _check_architecture(model: ModelConfig, source: Source) -> None:
 def _check_fall(fewer: Source, more: Source) -> None:
     for layer, counts in more.memory.items():
         found, limit = counts["params_floats"], fewer.memory[layer]["params_floats"]
-        if found > limit:
+        if found > limit or (fewer.tp == more.tp and found != limit):
             raise MixedShapesError(_parameters(more, layer, found), f"{fewer.name} has {limit} at tp={fewer.tp}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sailor_exp.config.architecture import Kind, parameters_of_part
 from sailor_exp.config.schema import ModelConfig
 from sailor_exp.errors import MixedShapesError
 from sailor_exp.exporters.inputs import Inputs
@@ -59,6 +60,16 @@ def test_a_tp_that_does_not_divide_the_architecture_must_not_have_more_parameter
     check_shape(model(), [of_tp_1, source("another", 16, [1, *[198272] * 4, 1])])
     with pytest.raises(MixedShapesError, match=r"another: layer 1 has 198273 .*; a record has 198272 at tp=1"):
         check_shape(model(), [of_tp_1, source("another", 16, [1, *[198273] * 4, 1])])
+
+
+@pytest.mark.parametrize("heads", [(524544, 100), (100, 524544)])
+def test_two_cells_of_one_tp_have_the_same_parameters(heads: tuple[int, int]) -> None:
+    """The head is not compared with the architecture."""
+    embedding, layer = (parameters_of_part(model(), kind, 1) for kind in (Kind.embedding, Kind.layer))
+    one, other = (source(f"mbs={head}", 1, [embedding, *[layer] * 4, head]) for head in heads)
+    check_shape(model(), [one, one])
+    with pytest.raises(MixedShapesError, match=f"mbs={heads[1]}: layer 5 has {heads[1]} .*mbs={heads[0]} has"):
+        check_shape(model(), [one, other])
 
 
 def test_a_profile_file_of_another_shape_is_refused_by_its_cell(tmp_path: Path) -> None:
