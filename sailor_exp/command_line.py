@@ -183,7 +183,9 @@ def _offer(kind: KindHere) -> None:
     if kind.made is not None:
         ConfigStore.instance().store(group="gpu", name=kind.choice, node=kind.made)
         where = f"conf/gpu/{kind.choice}.yaml, or gpu/{kind.choice}.yaml where --config-dir looks"
-        print(f"To keep this kind, write it to {where}:\n\n{OmegaConf.to_yaml(kind.made)}", file=sys.stderr)
+        until_then = f"Until then give gpu=auto where a message advises gpu={kind.choice}"
+        print(f"To keep this kind, write it to {where}. {until_then}.", file=sys.stderr)
+        print(f"\n{OmegaConf.to_yaml(kind.made)}", file=sys.stderr)
 
 
 class _Check:

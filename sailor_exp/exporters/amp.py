@@ -53,12 +53,13 @@ def _check_infinite(inputs: Inputs, tps: Sequence[int]) -> None:
 
 
 def _choice(inputs: Inputs, cells: Sequence[CellKey]) -> str:
-    """Return the way out for cells that may not fit into memory; empty where all fit."""
-    measured = inputs.cells
-    tps = [str(key.tp) for key in cells if not fits_in_memory(key, measured)]
-    if not tps:
+    """Return the way out for missing cells that may not fit into memory; empty where the key would be refused, too."""
+    measured, missing = inputs.cells, [key for key in cells if key not in inputs.cells]
+    unfit = [key.tp for key in missing if not fits_in_memory(key, measured)]
+    if not unfit or any(tp not in inputs.database.memory for tp in unfit):
         return ""
-    key = f"exporter.infinite_tps=[{','.join(tps)}]"
+    tps = sorted({*unfit, *inputs.config.exporter.infinite_tps})
+    key = f"exporter.infinite_tps=[{','.join(str(tp) for tp in tps)}]"
     return f". If it ran out of memory, {key} writes infinities for it, and AMP may take such plans for NaN"
 
 

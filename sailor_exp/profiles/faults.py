@@ -39,6 +39,8 @@ def gather_faults(gather: GatherConfig) -> list[str]:
         sentences.append(f"check_limit={gather.check_limit} must be a number above 0")
     if gather.exporter.max_nodes < _LEAST_NODES:
         sentences.append(f"exporter.max_nodes={gather.exporter.max_nodes} must be at least {_LEAST_NODES}")
+    if too_small := [tp for tp in gather.exporter.infinite_tps if tp < 1]:
+        sentences.append(f"exporter.infinite_tps={gather.exporter.infinite_tps}: {too_small[0]} must be at least 1")
     if not gather.exporter.zone.strip():
         sentences.append("exporter.zone is empty: it must be the name of a zone")
     return sentences

@@ -188,6 +188,28 @@ def test_amp_names_the_choice_where_tp_1_cannot_fit(root: Path) -> None:
         exported(root, "amp")
 
 
+def test_amp_offers_every_tp_that_cannot_fit_at_once(root: Path) -> None:
+    def drop(models) -> None:
+        for cells in models["OPT-350"]["A100-40"].values():
+            cells.pop("1", None)
+            cells.pop("2", None)
+
+    rewrite(times_file(root), drop)
+    offer = r"exporter\.infinite_tps=\[1,2\] "
+    with pytest.raises(MissingCellError, match=offer):
+        exported(root, "amp", 4)
+    with pytest.warns(UserWarning, match="infinities"), pytest.raises(MissingCellError, match=offer):
+        exported(root, "amp", 4, "exporter.infinite_tps=[1]")
+
+
+def test_amp_does_not_offer_infinity_where_it_would_be_refused(root: Path) -> None:
+    without_tp_1(root)
+    rewrite(root / "export/sailor/Planner/llm_info.json", lambda models: models["OPT-350"].pop("1"))
+    with pytest.raises(MissingCellError) as refused:
+        exported(root, "amp", 4)
+    assert "infinite" not in str(refused.value)
+
+
 def test_amp_does_not_offer_infinity_for_a_cell_that_fits(root: Path) -> None:
     rewrite(times_file(root), lambda models: models["OPT-350"]["A100-40"]["1"].pop("2"))
     with pytest.raises(MissingCellError) as refused:
