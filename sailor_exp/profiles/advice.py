@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sailor_exp.config.schema import Device, GatherConfig
-from sailor_exp.profiles.profile import powers_up_to
+from sailor_exp.profiles.profile import Grid
 from sailor_exp.profiles.registry import profile_named
 
 _LINKS = "network"
+_LEAST_GROUP = 2
+_WITHIN_A_VM = ("pp", "tp", "ranks")
 
 _INSTALLED = "sailor-exp-"
 """The prefix of the installed commands."""
@@ -48,9 +50,9 @@ class Advice:
         """
         profile = profile_named(name)
         if profile.about_model:
-            axes = axes or profile.advised_axes(self.vm)
+            axes = axes or self._axes(profile.grids(self.vm)[0])
             return " ".join([f"{started('launch')} -m profile={name} {self._cell} {axes}", *self.measured_with])
-        return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self._links(name))
+        return self._gathered(self.link("intra" if self.vm > 1 else "inter") if name == _LINKS else self.overlap())
 
     def fit(self, scope: str) -> str:
         """Return the command that measures a scope and puts it into the network file."""
@@ -63,19 +65,22 @@ class Advice:
 
     def link(self, scope: str) -> str:
         """Return the command that measures a scope of the network file: intra or inter."""
-        if scope == "intra":
-            return self._links(_LINKS)
-        launcher = "" if self.machines_at_hand else " hydra/launcher=slurm"
-        ranks = ",".join(str(count) for count in powers_up_to(self.vm))
-        return f"{started('launch')} -m profile={_LINKS} {self._gpu} vm={self.vm} nodes=2 ranks={ranks}{launcher}"
+        between = scope == "inter"
+        vm = self.vm if between else max(self.vm, _LEAST_GROUP)
+        grid = next(grid for grid in profile_named(_LINKS).grids(vm) if ("nodes" in grid) == between)
+        return f"{self._of_gpu(_LINKS, grid)}{' hydra/launcher=slurm' if between and not self.machines_at_hand else ''}"
 
     def overlap(self) -> str:
         """Return the command that measures overlap."""
-        return self._links("overlap")
+        return self._of_gpu("overlap", profile_named("overlap").grids(self.vm)[0])
 
-    def _links(self, profile: str) -> str:
-        axes = profile_named(profile).advised_axes(self.vm)
-        return f"{started('launch')} -m profile={profile} {self._gpu} {axes}"
+    def _of_gpu(self, profile: str, grid: Grid) -> str:
+        return f"{started('launch')} -m profile={profile} {self._gpu} {self._axes(grid)}"
+
+    def _axes(self, grid: Grid) -> str:
+        """Return a grid in the words of the command line, in a machine that has the GPUs for it."""
+        vm = max([self.vm, *(count for key in _WITHIN_A_VM for count in grid.get(key, []))])
+        return " ".join([f"vm={vm}", *(f"{key}={_list(values)}" for key, values in grid.items())])
 
     def _gathered(self, command: str) -> str:
         return f"{command} && {started('gather')} {self._gpu} exporter=network"

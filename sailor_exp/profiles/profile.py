@@ -15,14 +15,23 @@ S = TypeVar("S")
 M = TypeVar("M")
 
 
-def group_axes(vm: int, *, least_ranks: int) -> str:
-    """Return the axes of groups inside a machine of `vm` GPUs, by powers of two."""
-    return f"vm={vm} ranks={','.join(str(count) for count in powers_up_to(vm) if count >= least_ranks)}"
+Grid = Mapping[str, Sequence[int]]
+"""Values by key of CELL_KEYS. Every combination is a cell; a key that is not there has its default."""
+
+
+def groups_within(vm: int, *, least_ranks: int) -> list[int]:
+    """Return the ranks of groups inside a machine of `vm` GPUs, by powers of two."""
+    return [count for count in powers_up_to(vm) if count >= least_ranks]
 
 
 def powers_up_to(gpus: int) -> list[int]:
-    """Return the powers of two up to the GPUs of a machine, and their number: degrees that messages advise."""
-    return sorted({2**power for power in range(gpus.bit_length())} | {gpus})
+    """Return the powers of two up to the GPUs of a machine, and their number."""
+    return sorted({*halvings(gpus), gpus})
+
+
+def halvings(largest: int) -> list[int]:
+    """Return the powers of two up to a number, in rising order."""
+    return [2**power for power in range(largest.bit_length())]
 
 
 class Column(NamedTuple):
@@ -95,6 +104,6 @@ class Profile(ABC, Generic[S, M]):
     def tidy(self, measured: M) -> Iterator[Mapping[str, Any]]:
         """Return the rows of the tidy table, by `tidy_columns`; every number of the measurement is in one."""
 
-    def advised_axes(self, vm: int) -> str:
-        """Return the grid that messages advise: the cells that readers of the profile need at least."""
-        return f"vm={vm} tp=1"
+    def grids(self, vm: int) -> list[Grid]:  # noqa: ARG002
+        """Return the cells that readers of the profile need at least, for machines of `vm` GPUs."""
+        return [{"tp": [1]}]

@@ -39,6 +39,8 @@ def test_a_profile_is_advised_with_the_cells_that_its_planner_needs() -> None:
 def test_a_cpu_stands_for_two_machines_and_one_gpu_has_nothing_inside() -> None:
     advice = advice_of(gather_config("vm='1'"))
     assert advice.links() == ["python launch.py -m profile=network gpu=cpu vm=1 nodes=2 ranks=1"]
+    assert advice.overlap() == "python launch.py -m profile=overlap gpu=cpu vm=2 ranks=2"
+    assert advice.link("intra") == "python launch.py -m profile=network gpu=cpu vm=2 ranks=2"
 
 
 @pytest.mark.parametrize(

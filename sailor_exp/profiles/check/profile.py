@@ -25,7 +25,7 @@ from sailor_exp.profiles.check.prediction import peak_bytes, stage_kinds
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.costs import counting, step_seconds
 from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples, joined_samples, largest_memory
-from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.profiles.profile import Column, Grid, Profile, powers_up_to
 from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records.files import read_all
 from sailor_exp.records.identity import Identity
@@ -114,8 +114,8 @@ class CheckProfile(Profile[CheckShare, CheckMeasurement]):
                 "converged": measured.converged,
             }
 
-    def advised_axes(self, vm: int) -> str:
-        return f"vm={vm} tp={','.join(str(tp) for tp in powers_up_to(vm))} mbs=1"
+    def grids(self, vm: int) -> list[Grid]:
+        return [{"tp": powers_up_to(vm), "mbs": [1]}]
 
 
 def earlier_record(check: Identity, layers: Iterable[Record[LayersMeasurement]]) -> Record[LayersMeasurement] | None:

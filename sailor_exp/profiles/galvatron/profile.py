@@ -17,13 +17,14 @@ from sailor_exp.config.stages import beyond_one_machine
 from sailor_exp.files.json_file import Number, checked, objects_in, read_object
 from sailor_exp.profiles.extra_file import bring_up_to_date
 from sailor_exp.profiles.galvatron.measurement import StageMemory, StageShare, StagesMeasurement
-from sailor_exp.profiles.profile import Column, Profile, powers_up_to
+from sailor_exp.profiles.profile import Column, Grid, Profile, powers_up_to
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Record
 from sailor_exp.units import MIB, readable_bytes
 
 FILE = "memory_profile.json"
 _FIGURE = "layernum"
+_LEAST_STAGES = 2
 
 
 class GalvatronProfile(Profile[StageShare, StagesMeasurement]):
@@ -77,10 +78,9 @@ class GalvatronProfile(Profile[StageShare, StagesMeasurement]):
                     figure = {"quantity": quantity, "value": count, "unit": "bytes"}
                     yield {"num_layers": int(num_layers), "rank": rank, **figure}
 
-    def advised_axes(self, vm: int) -> str:
-        """Return the grid; Galvatron reads at least two stages."""
-        powers = ",".join(str(count) for count in powers_up_to(vm))
-        return f"vm={max(vm, 2)} pp={powers if vm > 1 else '1,2'} tp={powers}"
+    def grids(self, vm: int) -> list[Grid]:
+        """Return all stages and degrees within a machine; Galvatron reads at least two stages."""
+        return [{"pp": powers_up_to(max(vm, _LEAST_STAGES)), "tp": powers_up_to(vm)}]
 
 
 def _file_name(identity: Identity) -> str:  # noqa: ARG001

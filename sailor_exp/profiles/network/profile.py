@@ -15,7 +15,7 @@ from sailor_exp.profiles.network.measurement import (
     joined_series,
 )
 from sailor_exp.profiles.network.operations import COLLECTIVES, FLOAT_BYTES, sizes_bytes
-from sailor_exp.profiles.profile import Column, Profile, group_axes
+from sailor_exp.profiles.profile import Column, Grid, Profile, groups_within, powers_up_to
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
@@ -132,8 +132,10 @@ class NetworkProfile(Profile[NetworkShare, NetworkMeasurement]):
             for left_out in series.left_out:
                 yield {**same, "size_bytes": left_out.size_bytes, "message": left_out.reason}
 
-    def advised_axes(self, vm: int) -> str:
-        return group_axes(vm, least_ranks=_LEAST_RANKS)
+    def grids(self, vm: int) -> list[Grid]:
+        """Return the pairs between two machines, and the groups inside one of several GPUs."""
+        inside: list[Grid] = [{"ranks": groups_within(vm, least_ranks=_LEAST_RANKS)}] if vm > 1 else []
+        return [{"nodes": [_MOST_NODES], "ranks": powers_up_to(vm)}, *inside]
 
 
 def _sizes(series: Series) -> Iterator[tuple[int, str]]:

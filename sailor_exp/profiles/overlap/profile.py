@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, joined, slowdown
-from sailor_exp.profiles.profile import Column, Profile, group_axes
+from sailor_exp.profiles.profile import Column, Grid, Profile, groups_within
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 
@@ -86,8 +86,9 @@ class OverlapProfile(Profile[OverlapMeasurement, OverlapMeasurement]):
         for quantity, (value, half_width) in figures.items():
             yield {**same, "quantity": quantity, "value": value, "relative_half_width": half_width}
 
-    def advised_axes(self, vm: int) -> str:
-        return group_axes(vm, least_ranks=_LEAST_RANKS)
+    def grids(self, vm: int) -> list[Grid]:
+        """Return the groups inside a machine; the coefficient of one GPU is written beside that of any group."""
+        return [{"ranks": groups_within(max(vm, _LEAST_RANKS), least_ranks=_LEAST_RANKS)}]
 
 
 PROFILE = OverlapProfile()

@@ -15,7 +15,7 @@ from sailor_exp.config.schema import Cell
 from sailor_exp.files.json_file import NotNegative, WholeKey, checked, in_order, read_object
 from sailor_exp.profiles.extra_file import bring_up_to_date
 from sailor_exp.profiles.part_bytes import PartBytes, by_layer, largest
-from sailor_exp.profiles.profile import Column, Profile
+from sailor_exp.profiles.profile import Column, Grid, Profile
 from sailor_exp.profiles.varuna.measurement import PeakMeasurement
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Record
@@ -64,8 +64,9 @@ class VarunaProfile(Profile[PartBytes, PeakMeasurement]):
             for kind, count in by_kind.items():
                 yield {"part": kind, "quantity": quantity, "value": count, "unit": "bytes"}
 
-    def advised_axes(self, vm: int) -> str:
-        return f"vm={vm} tp={vm} mbs=1,2,4,8"
+    def grids(self, vm: int) -> list[Grid]:
+        """Return the microbatches up to 8, tensor parallel over a whole machine."""
+        return [{"tp": [vm], "mbs": [1, 2, 4, 8]}]
 
 
 def _file_name(identity: Identity) -> str:
