@@ -10,10 +10,10 @@ import math
 import warnings
 from collections.abc import Sequence
 
-from sailor_exp.config.architecture import uneven_split
 from sailor_exp.errors import UnfitDegreeError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.needs import degrees_within, layers
 from sailor_exp.profiles.layers.published import CellKey, fits_in_memory
 
 
@@ -26,7 +26,7 @@ def files(inputs: Inputs) -> dict[str, bytes]:
     """
     infinite = inputs.config.exporter.infinite_tps
     _check_infinite(inputs, infinite)
-    finite = sorted({*inputs.tps, *_degrees_within_a_vm(inputs)} - {*infinite})
+    finite = sorted({*inputs.tps, *degrees_within(inputs.gpus_per_vm, inputs.model)} - {*infinite})
     cells = [CellKey(tp, 1) for tp in finite]
     inputs.require(cells, f"AMP would compute with NaN{_choice(inputs, cells)}")
     forward_s = {tp: [phases.forward_s for phases in inputs.times(tp=tp, mbs=1).values()] for tp in finite}
@@ -63,11 +63,6 @@ def _choice(inputs: Inputs, cells: Sequence[CellKey]) -> str:
     return f". If it ran out of memory, {key} writes infinities for it, and AMP may take such plans for NaN"
 
 
-def _degrees_within_a_vm(inputs: Inputs) -> list[int]:
-    degrees = [2**power for power in range(inputs.gpus_per_vm.bit_length())]
-    return [tp for tp in degrees if uneven_split(inputs.model, tp) is None]
-
-
 def _bytes(forward_s: Sequence[float]) -> bytes:
     import numpy as np
 
@@ -76,4 +71,4 @@ def _bytes(forward_s: Sequence[float]) -> bytes:
     return content.getvalue()
 
 
-EXPORTER = planner("AMP", files)
+EXPORTER = planner("AMP", files, needs=lambda asked: [layers(asked.degrees, [1])])

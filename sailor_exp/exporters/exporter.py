@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sailor_exp.exporters.needs import LINKS, Asked, Need, Needs, gathered, grid_asked, of_profile
 from sailor_exp.files.whole import make_directory, remove_unfinished, write_all
 
 if TYPE_CHECKING:
@@ -34,20 +35,27 @@ class Export:
 class Exporter:
     """An exporter and the settings that its files depend on.
 
-    `files` returns all contents and writes nothing; it raises an error where an input is missing. `about_model`,
-    `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
+    `files` returns all contents and writes nothing; it raises an error where an input is missing. `needs`: what must be
+    measured before. `about_model`, `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
+    `of_planner`: whether a planner reads them, from the gathered database.
     """
 
     files: "Callable[[Inputs], Export]"
+    needs: Needs = grid_asked
     about_model: bool = True
     about_vm: bool = False
+    of_planner: bool = False
 
 
-def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]") -> Exporter:
+def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]", *, needs: Needs = lambda _: []) -> Exporter:
     """Return the exporter of a planner that Sailor is compared with.
 
-    name: the name of the planner's directory. files: returns contents by file name.
+    name: the name of the planner's directory. files: returns contents by file name. needs: what the planner needs
+    beside what all need: the gathered database, and the links, whose bandwidths all open.
     """
+
+    def all_needs(asked: Asked) -> list[Need]:
+        return [*gathered(asked), *needs(asked), *of_profile(LINKS, asked)]
 
     def export(inputs: "Inputs") -> Export:
         contents = files(inputs)
@@ -58,7 +66,7 @@ def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]") -> Expo
             summary=f"{count} in {directory}/: {', '.join(contents)}",
         )
 
-    return Exporter(files=export, about_vm=True)
+    return Exporter(files=export, needs=all_needs, about_vm=True, of_planner=True)
 
 
 def write(files: Mapping[Path, bytes]) -> None:

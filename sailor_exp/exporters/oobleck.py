@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Extra, Inputs
+from sailor_exp.exporters.needs import layers, of_profile
 from sailor_exp.exporters.network.fits import Fit
 from sailor_exp.files import json_file
 from sailor_exp.profiles.oobleck.profile import ActivationBytes, read_file
@@ -80,4 +81,4 @@ def _activation_bytes(inputs: Inputs, activations: Extra[ActivationBytes]) -> di
     return {layer: measured[layer] / inputs.gpus_per_vm for layer in inputs.kinds}
 
 
-EXPORTER = planner("Oobleck", files)
+EXPORTER = planner("Oobleck", files, needs=lambda asked: [layers([asked.vm], [1]), *of_profile("oobleck", asked)])

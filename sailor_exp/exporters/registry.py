@@ -25,6 +25,11 @@ def exporter_named(name: str) -> Exporter:
     return exporter
 
 
+def planners() -> list[str]:
+    """Return the names of the exporters whose files a planner reads."""
+    return [name for name in _modules() if _is_exporter(name) and exporter_named(name).of_planner]
+
+
 def name_faults(name: str) -> list[str]:
     """Return the fault of an exporter's name in one sentence; empty where the name is right."""
     try:

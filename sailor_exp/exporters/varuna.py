@@ -12,7 +12,9 @@ from dataclasses import replace
 from sailor_exp.errors import MissingInputError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Extra, Inputs
+from sailor_exp.exporters.needs import LAYERS, Asked, Need
 from sailor_exp.files import json_file
+from sailor_exp.profiles.grids import Grid, halvings
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.profiles.varuna.profile import PeakBytes, read_file
 
@@ -39,7 +41,7 @@ def files(inputs: Inputs) -> dict[str, bytes]:
 def _microbatches(inputs: Inputs, peaks: Extra[PeakBytes]) -> list[int]:
     measured = [mbs for mbs, cells in inputs.database.times.items() if inputs.gpus_per_vm in cells]
     whole = [mbs for mbs in measured if _power_of_two(mbs) and not _without_peak(inputs, peaks.content, mbs)]
-    halved = [2**power for power in range(max(whole, default=1).bit_length())]
+    halved = halvings(max(whole, default=1))
     reason = f"Varuna halves its largest microbatch, {halved[-1]}, down to 1"
     inputs.require([CellKey(inputs.gpus_per_vm, mbs) for mbs in halved], reason)
     holes = {mbs: layers for mbs in halved if (layers := _without_peak(inputs, peaks.content, mbs))}
@@ -89,4 +91,9 @@ def _numbers(inputs: Inputs, mbs: int, layer: int, peaks: PeakBytes) -> dict[str
     }
 
 
-EXPORTER = planner("Varuna", files)
+def _needs(asked: Asked) -> list[Need]:
+    cells: Grid = {"tp": [asked.vm], "mbs": halvings(max(asked.microbatches))}
+    return [Need(LAYERS, cells), Need("varuna", cells)]
+
+
+EXPORTER = planner("Varuna", files, needs=_needs)

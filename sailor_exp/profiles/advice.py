@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sailor_exp.config.schema import Device, GatherConfig
-from sailor_exp.profiles.profile import Grid
+from sailor_exp.profiles.grids import Grid
 from sailor_exp.profiles.registry import profile_named
 
 _LINKS = "network"

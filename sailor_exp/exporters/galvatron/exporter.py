@@ -15,6 +15,7 @@ from sailor_exp.errors import DamagedFileError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
 from sailor_exp.exporters.inputs import Extra, Inputs
+from sailor_exp.exporters.needs import OVERLAP, layers, of_profile
 from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit, Network
 from sailor_exp.files import json_file
 from sailor_exp.profiles.galvatron.profile import read_file
@@ -131,4 +132,8 @@ def _overlap(inputs: Inputs) -> float:
     return coefficient
 
 
-EXPORTER = planner("Galvatron", files)
+EXPORTER = planner(
+    "Galvatron",
+    files,
+    needs=lambda asked: [layers([1], [1]), *of_profile("galvatron", asked), *of_profile(OVERLAP, asked)],
+)

@@ -8,6 +8,7 @@ from typing import Any
 from sailor_exp.errors import ConfigurationError, MissingPackageError, NoLinkMeasuredError
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.needs import links_and_overlap
 from sailor_exp.exporters.network import plot
 from sailor_exp.exporters.network.bandwidths import merged_bandwidths, places_in
 from sailor_exp.exporters.network.checkout import lines_to_add
@@ -77,4 +78,4 @@ def _picture(inputs: Inputs, measured: NetworkRecords) -> dict[Path, bytes]:
         return {}
 
 
-EXPORTER = Exporter(files=files, about_model=False)
+EXPORTER = Exporter(files=files, needs=links_and_overlap, about_model=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from sailor_exp.errors import NothingMeasuredError, SailorExpError
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.needs import gathered
 from sailor_exp.exporters.sailor import accuracy, coverage
 from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
 from sailor_exp.exporters.sailor.merge import Merged, merge
@@ -99,4 +100,4 @@ def _checked(inputs: Inputs) -> Export:
     )
 
 
-EXPORTER = Exporter(files=files)
+EXPORTER = Exporter(files=files, needs=gathered)

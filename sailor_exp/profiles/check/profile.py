@@ -22,10 +22,11 @@ from sailor_exp.profiles.check.comparison import (
 )
 from sailor_exp.profiles.check.measurement import CheckMeasurement, CheckShare, FullSamples, Prediction, joined_full
 from sailor_exp.profiles.check.prediction import peak_bytes, stage_kinds
+from sailor_exp.profiles.grids import Grid, powers_up_to
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.profiles.layers.costs import counting, step_seconds
 from sailor_exp.profiles.layers.measurement import LayersMeasurement, Samples, joined_samples, largest_memory
-from sailor_exp.profiles.profile import Column, Grid, Profile, powers_up_to
+from sailor_exp.profiles.profile import Column, Profile
 from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records.files import read_all
 from sailor_exp.records.identity import Identity

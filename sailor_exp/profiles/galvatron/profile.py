@@ -17,7 +17,8 @@ from sailor_exp.config.stages import beyond_one_machine
 from sailor_exp.files.json_file import Number, checked, objects_in, read_object
 from sailor_exp.profiles.extra_file import bring_up_to_date
 from sailor_exp.profiles.galvatron.measurement import StageMemory, StageShare, StagesMeasurement
-from sailor_exp.profiles.profile import Column, Grid, Profile, powers_up_to
+from sailor_exp.profiles.grids import Grid, powers_up_to
+from sailor_exp.profiles.profile import Column, Profile
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Record
 from sailor_exp.units import MIB, readable_bytes

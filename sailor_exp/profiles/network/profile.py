@@ -5,6 +5,7 @@ from itertools import zip_longest
 from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
+from sailor_exp.profiles.grids import Grid, groups_within, powers_up_to
 from sailor_exp.profiles.network.link import link_of
 from sailor_exp.profiles.network.measurement import (
     Bandwidth,
@@ -15,7 +16,7 @@ from sailor_exp.profiles.network.measurement import (
     joined_series,
 )
 from sailor_exp.profiles.network.operations import COLLECTIVES, FLOAT_BYTES, sizes_bytes
-from sailor_exp.profiles.profile import Column, Grid, Profile, groups_within, powers_up_to
+from sailor_exp.profiles.profile import Column, Profile
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 

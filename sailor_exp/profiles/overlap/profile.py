@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sailor_exp.config.schema import Cell
+from sailor_exp.profiles.grids import Grid, groups_within
 from sailor_exp.profiles.overlap.measurement import OverlapMeasurement, joined, slowdown
-from sailor_exp.profiles.profile import Column, Grid, Profile, groups_within
+from sailor_exp.profiles.profile import Column, Profile
 from sailor_exp.records.record import Record
 from sailor_exp.units import readable_bytes, readable_spread
 

@@ -14,8 +14,9 @@ from sailor_exp.config.architecture import kinds_by_layer_id
 from sailor_exp.config.schema import Cell
 from sailor_exp.files.json_file import NotNegative, WholeKey, checked, in_order, read_object
 from sailor_exp.profiles.extra_file import bring_up_to_date
+from sailor_exp.profiles.grids import Grid
 from sailor_exp.profiles.part_bytes import PartBytes, by_layer, largest
-from sailor_exp.profiles.profile import Column, Grid, Profile
+from sailor_exp.profiles.profile import Column, Profile
 from sailor_exp.profiles.varuna.measurement import PeakMeasurement
 from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Record
