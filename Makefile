@@ -8,14 +8,7 @@ demo: $(VENV)/installed
 	$(BIN)/python launch.py -m tp=1,2 mbs=1,2,4
 
 demo-all: $(VENV)/installed
-	$(BIN)/python launch.py -m vm=2 tp=1,2 mbs=1,2
-	$(BIN)/python launch.py -m vm=2 profile=varuna tp=2 mbs=1,2
-	$(BIN)/python launch.py -m vm=2 profile=oobleck tp=1,2
-	$(BIN)/python launch.py -m vm=2 profile=galvatron pp=1,2 tp=1,2
-	$(BIN)/python launch.py -m vm=2 profile=overlap
-	$(BIN)/python launch.py -m vm=2 profile=network nodes=1,2 profile.most_bytes=16777216 sampling.budget_s=2
-	$(BIN)/python gather.py -m exporter=sailor,network
-	$(BIN)/python gather.py -m vm=2 exporter=amp,varuna,piper,metis,galvatron,oobleck report=true
+	$(BIN)/python launch.py -m exporter=all vm=2 tp=1,2 mbs=1,2 profile.most_bytes=16777216 sampling.budget_s=2 report=true
 
 test: $(VENV)/installed
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/cluster; others=$$?; $(BIN)/pytest tests/cluster && exit $$others

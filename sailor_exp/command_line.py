@@ -24,9 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sailor_exp.config.gpu_here import KindHere, kind_here
-from sailor_exp.config.schema import CELL_KEYS, GatherConfig, cell_from, gather_from, register
+from sailor_exp.config.schema import CELL_KEYS, Cell, GatherConfig, cell_from, gather_from, register
 from sailor_exp.errors import ConfigurationError, GpuHereError, SailorExpError
-from sailor_exp.exporters.registry import name_faults
+from sailor_exp.exporters.needed_cells import asked_cell, exporter_faults
+from sailor_exp.exporters.registry import name_faults, planners
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
@@ -37,6 +38,8 @@ _RUN_FLAGS = {"-m", "--multirun", "-r", "--run"}
 _MULTIRUN_FLAGS = {"-m", "--multirun"}
 _LAUNCHERS_HERE = {"local", "basic"}
 _AUTO = re.compile(r"(?<![\w'\".-])(['\"]?)auto\1(?![\w'\".-])")
+_ALL = re.compile(_AUTO.pattern.replace("auto", "all"))
+_OF_EXPORTERS = {"export_root", "network_dir", "report"}
 
 _PACKAGE = Path(__file__).resolve().parent
 CONF = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
@@ -61,9 +64,14 @@ class Command:
     crossed: bool
 
 
+def launch_faults(cell: Cell) -> list[str]:
+    """Return the faults of a cell, and of the exporter that it is measured for, one sentence each."""
+    return [*faults(asked_cell(cell)), *exporter_faults(cell)]
+
+
 LAUNCH = Command(
     config_name="launch",
-    faults=lambda config: faults(cell_from(config)),
+    faults=lambda config: launch_faults(cell_from(config)),
     axes=frozenset(CELL_KEYS),
     crossed=True,
 )
@@ -111,14 +119,16 @@ def run(
 
 
 def checked(arguments: Sequence[str], command: Command = LAUNCH) -> list[str]:
-    """Return the arguments in Hydra's form: numeric group choices (`vm=4`) are quoted, and `gpu=auto` is resolved.
+    """Return the arguments in Hydra's form: numeric group choices (`vm=4`) are quoted, and choices of ours resolved.
+
+    These are `gpu=auto` and `exporter=all`, which stands for every planner.
 
     Checks only plain runs and sweeps; `--help`, `--cfg` and similar commands go to Hydra unchecked, except that
     `gpu=auto` must stand for a kind. Prints to standard error what it stands for.
     Raises ConfigurationError with every fault of every override and every cell.
     """
     assert (CONF / f"{command.config_name}.yaml").is_file(), f"the configurations are not in {CONF}"  # noqa: S101
-    quoted = [_with_quoted_choice(argument) for argument in arguments]
+    quoted = [_with_all_planners(_with_quoted_choice(argument)) for argument in arguments]
     resolved, command_faults = _with_gpu_here(quoted, command)
     flags = {argument for argument in resolved if argument.startswith("-")}
     if flags <= _RUN_FLAGS:
@@ -136,6 +146,12 @@ def _with_quoted_choice(argument: str) -> str:
     if not equals or not group.isidentifier() or not (CONF / group).is_dir():
         return argument
     return f"{group}=" + re.sub(r"(?<![\w'\".-])(\d+)(?![\w'\".-])", r"'\1'", choices)
+
+
+def _with_all_planners(argument: str) -> str:
+    if not argument.startswith("exporter=") or _ALL.search(argument) is None:
+        return argument
+    return _ALL.sub(",".join(planners()), argument)
 
 
 def _with_gpu_here(arguments: list[str], command: Command) -> tuple[list[str], list[str]]:
@@ -196,7 +212,8 @@ class _Check:
 
     def faults_of(self, overrides: Sequence[str]) -> list[str]:
         self._faults += self._launcher_faults(overrides)
-        parsed = sorted(self._parsed(overrides), key=lambda override: not _chooses_a_group(override))
+        usable = overrides if self._command is GATHER else self._with_usable_exporter(overrides)
+        parsed = sorted(self._parsed(usable), key=lambda override: not _chooses_a_group(override))
         choices = [self._values(override) for override in parsed]
         if self._faults or self._faults_together(choices):
             accepted: list[list[str]] = []
@@ -217,6 +234,25 @@ class _Check:
             if self._multirun
             else [f"{override}: Hydra uses a launcher only in a sweep: add -m" for override in chosen]
         )
+
+    def _with_usable_exporter(self, overrides: Sequence[str]) -> list[str]:
+        """Return the overrides of a launch without those that contradict its exporter, or need one."""
+        keys = {override.partition("=")[0] for override in overrides}
+        if "exporter" not in keys:
+            reasons = {
+                override: "nothing is exported: add exporter=..., or leave it out"
+                for override in overrides
+                if override.startswith("exporter.") or override.partition("=")[0] in _OF_EXPORTERS
+            }
+        else:
+            alone = "measures more than one cell: add -m"
+            both = "an exporter measures the profiles that it needs: leave it out"
+            reasons = {
+                **({} if self._multirun else {one: alone for one in overrides if one.startswith("exporter=")}),
+                **{one: both for one in overrides if one.startswith("profile=")},
+            }
+        self._faults += [f"{override}: {reason}" for override, reason in reasons.items()]
+        return [override for override in overrides if override not in reasons]
 
     def _parsed(self, overrides: Sequence[str]) -> list[Override]:
         parser = OverridesParser.create()

@@ -37,9 +37,7 @@ class Exports:
         if messages := list(dict.fromkeys(fault for job in jobs for fault in command_line.gather_faults_of(job))):
             print(ConfigurationError(messages), file=sys.stderr)
             raise SystemExit(WRONG)
-        run = _Run()
-        complete = [run.carry_out(job) for job in _distinct(jobs)]
-        if not all(complete):
+        if any(done.lacking for done in export_all(jobs)):
             raise SystemExit(BROKEN)
         return ["ok"] * len(configs)
 
@@ -63,16 +61,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def _distinct(jobs: Sequence[GatherConfig]) -> list[GatherConfig]:
-    """Return the jobs, and only one of those that are the same for their exporter."""
-    distinct: dict[str, GatherConfig] = {}
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What became of an export. `lacking`: what a reader needs and does not find; empty where all is there."""
+
+    job: GatherConfig
+    files: tuple[Path, ...]
+    lacking: tuple[str, ...]
+
+
+def export_all(jobs: Sequence[GatherConfig]) -> list[Done]:
+    """Export what each job asks for, equal ones once; one that lacks something does not stop the others."""
+    run, distinct = _Run(), dict[str, GatherConfig]()
     for job in jobs:
-        about_vm = exporter_named(job.exporter.name).about_vm
-        distinct.setdefault(repr(job if about_vm else replace(job, vm=VmConfig(gpus=0))), job)
-    return list(distinct.values())
+        distinct.setdefault(key_of(job), job)
+    return [run.carry_out(job) for job in distinct.values()]
 
 
-def _name(job: GatherConfig) -> str:
+def key_of(job: GatherConfig) -> str:
+    """Return a key that jobs share if they are the same for their exporter."""
+    about_vm = exporter_named(job.exporter.name).about_vm
+    return repr(job if about_vm else replace(job, vm=VmConfig(gpus=0)))
+
+
+def name_of(job: GatherConfig) -> str:
+    """Return the name of a job that people see: `varuna of gpt-tiny on CPU vm=2`."""
     exporter = exporter_named(job.exporter.name)
     of = f" of {job.model.name}" if exporter.about_model else ""
     vm = f" vm={job.vm.gpus}" if exporter.about_vm else ""
@@ -86,19 +99,20 @@ class _Run:
     written: dict[Path, GatherConfig] = field(default_factory=dict)
     reported: set[Path] = field(default_factory=set)
 
-    def carry_out(self, job: GatherConfig) -> bool:
-        """Do a job, and print its warnings and what it lacks to standard error. Return whether it lacks nothing."""
+    def carry_out(self, job: GatherConfig) -> Done:
+        """Do a job, and print its warnings and what it lacks to standard error."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            lacking = [*self._export(job), *self._report(job)]
+            export = self._export(job)
+            lacking = tuple(dict.fromkeys([*export.lacking, *self._report(job)]))
         for text in dict.fromkeys(str(warning.message) for warning in caught):
             print(f"warning: {text}", file=sys.stderr)
-        for text in dict.fromkeys(lacking):
-            print(f"{_name(job)}: {text}", file=sys.stderr)
-        return not lacking
+        for text in lacking:
+            print(f"{name_of(job)}: {text}", file=sys.stderr)
+        return Done(job=job, files=tuple(export.files), lacking=lacking)
 
-    def _export(self, job: GatherConfig) -> list[str]:
-        """Export, and return what is lacking."""
+    def _export(self, job: GatherConfig) -> Export:
+        """Export, and return what was written; an error is what is lacking."""
         from sailor_exp.exporters.inputs import Inputs
 
         try:
@@ -111,10 +125,10 @@ class _Run:
                 _show(export)
                 write(export.files)
         except SailorExpError as error:
-            return [str(error)]
+            return Export(files={}, lacking=(str(error),))
         self.written |= dict.fromkeys(export.files, job)
         _name_files(job, export)
-        return list(export.lacking)
+        return export
 
     def _report(self, job: GatherConfig) -> list[str]:
         """Write the page about the records, once for all exporters of a command line, and return what is lacking."""
@@ -148,7 +162,7 @@ def _show(export: Export) -> None:
 
 def _name_files(job: GatherConfig, export: Export) -> None:
     if export.summary is not None:
-        print(f"{_name(job)}: {export.summary}")
+        print(f"{name_of(job)}: {export.summary}")
         return
     for path in export.files:
         print(f"wrote {path}")

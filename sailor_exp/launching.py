@@ -1,14 +1,15 @@
-"""The command `launch.py`: from a command line to records, and to an exit status.
+"""The command `launch.py`: from a command line to records, with an exporter to planners' files, and to an exit status.
 
-0: every cell has a result, out of memory included; or all jobs were submitted, and the command does not wait for them.
-1: a cell failed or timed out, or an error ended the command. 2: the command was wrong, and nothing was started. 130:
+0: every cell has a result, out of memory included, and every export is whole; or all jobs were submitted, and the
+command does not wait for them. 1: a cell failed or timed out, an export lacks something, or an error ended the command.
+2: the command was wrong, and nothing was started. 130:
 the command was interrupted; measured cells have their records.
 """
 
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,33 +18,52 @@ from typing import Never
 from omegaconf import DictConfig
 
 from sailor_exp import command_line
-from sailor_exp.command_line import BROKEN, WRONG
+from sailor_exp.command_line import BROKEN, WRONG, launch_faults
 from sailor_exp.config.schema import Action, Cell, cell_from
 from sailor_exp.errors import ConfigurationError, SailorExpError
-from sailor_exp.profiles.faults import faults, grid_faults, one_machine_faults
+from sailor_exp.exporters.needed_cells import Compose, Plan, asked_cell, plan
+from sailor_exp.profiles.faults import grid_faults, one_machine_fault, one_machine_faults
+from sailor_exp.profiles.identity import label
 from sailor_exp.slurm.neighbours import sharing
 from sailor_exp.slurm.options import SlurmOptions, cell_faults, options_from, sweep_faults
 from sailor_exp.sweep import reuse, sweep
 from sailor_exp.sweep.display import LiveDisplay, print_results
 from sailor_exp.sweep.rank_group import server
+from sailor_exp.sweep.reuse import first_places, record_path
+from sailor_exp.sweep.sweep import Result
 from sailor_exp.terminal import console
 
 
 class Sweeps:
     """The methods that the launcher plugins call, with all cells of a sweep at once.
 
-    Both methods return the cells' outcomes. They raise SystemExit, which Hydra passes on without a traceback, for an
-    error that ends the sweep early and for a broken cell.
+    `run` and `submit` return the cells' outcomes. All methods raise SystemExit, which Hydra passes on without a
+    traceback, for an error that ends the sweep early, for a broken cell, and for an export that lacks something.
     """
+
+    def __init__(self) -> None:
+        self._plan: Plan | None = None
+
+    def planned(self, job_overrides: Sequence[Sequence[str]], compose: Compose) -> Sequence[Sequence[str]]:
+        """Return the overrides of the cells to measure: with an exporter, those of all that it needs."""
+        with _errors_printed():
+            self._plan = plan(job_overrides, compose)
+        return job_overrides if self._plan is None else self._plan.jobs
 
     def run(self, configs: Sequence[DictConfig]) -> list[str]:
         """Measure the cells on this machine."""
         cells = [cell_from(config) for config in configs]
         with _errors_printed():
             _refuse(grid_faults(cells))
-            return {Action.launch: _measure, Action.status: _show_records, Action.cancel: _refuse_cancel}[
-                _action(cells)
-            ](cells)
+            if (action := _action(cells)) is not Action.launch:
+                return {Action.status: _show_records, Action.cancel: _refuse_cancel}[action](cells)
+            if self._plan is None:
+                _refuse(one_machine_faults(cells))
+                return _outcomes(_measure(cells))
+            places = [place for place in first_places(cells) if one_machine_fault(cells[place]) is None]
+            return _export(
+                cells, self._plan, dict(zip(places, _measure([cells[place] for place in places]), strict=True))
+            )
 
     def submit(self, configs: Sequence[DictConfig], launchers: Sequence[DictConfig]) -> list[str]:
         """Measure the cells on SLURM. launchers: `hydra.launcher` as each cell's own configuration has it."""
@@ -51,7 +71,17 @@ class Sweeps:
         with _errors_printed():
             _refuse(grid_faults(cells))
             options = _checked_options(cells, launchers)
-            return _on_slurm(_action(cells))(cells, options)
+            if (action := _action(cells)) is not Action.launch:
+                return {Action.status: _show_jobs, Action.cancel: _cancel_jobs}[action](cells, options)
+            if self._plan is None:
+                results = _measure_on_slurm(cells, options)
+                return ["submitted"] * len(cells) if results is None else _outcomes(results)
+            places = first_places(cells)
+            results = _measure_on_slurm([cells[place] for place in places], [options[place] for place in places])
+            if results is None:
+                print("the same command exports when all jobs have ended", flush=True)
+                return ["submitted"] * len(cells)
+            return _export(cells, self._plan, dict(zip(places, results, strict=True)))
 
 
 def _refuse(messages: Sequence[str]) -> None:
@@ -72,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cells: list[Cell] = []
 
     def faults_of(config: DictConfig) -> list[str]:
-        cells.append(cell_from(config))
-        return faults(cells[-1])
+        cell = cell_from(config)
+        cells.append(asked_cell(cell))
+        return launch_faults(cell)
 
     def checked_first(given: Sequence[str]) -> None:
         _refuse(grid_faults(cells))
@@ -115,13 +146,33 @@ def _action(cells: Sequence[Cell]) -> Action:
     return actions[0]
 
 
-def _measure(cells: Sequence[Cell]) -> list[str]:
-    _refuse(one_machine_faults(cells))
+def _measure(cells: Sequence[Cell]) -> list[Result]:
     page = console()
     with LiveDisplay(cells, page) as display:
         results = sweep.run(cells, display, neighbours=sharing)
     print_results(results, page)
-    return _outcomes(results)
+    return results
+
+
+def _export(cells: Sequence[Cell], plan: Plan, results: Mapping[int, Result]) -> list[str]:
+    """Export what was measured, and return the outcomes. Raises SystemExit where something is missing."""
+    from sailor_exp.exporting import export
+
+    first = {record_path(cells[place]): place for place in results}
+    of_cell = {place: results.get(first.get(record_path(cell), place)) for place, cell in enumerate(cells)}
+    unmeasured = {place: why for place, result in of_cell.items() if (why := _why_unmeasured(cells[place], result))}
+    if not export(plan, unmeasured, console()):
+        raise SystemExit(BROKEN)
+    return [result.record.outcome.value for result in of_cell.values() if result is not None]
+
+
+def _why_unmeasured(cell: Cell, result: Result | None) -> str | None:
+    if result is None:
+        return f"{label(cell, of_several=True)}: {one_machine_fault(cell)}"
+    if not result.record.outcome.broken:
+        return None
+    message = f", {result.record.ending.message}" if result.record.ending else ""
+    return f"{label(cell, of_several=True)}: {result.record.outcome}{message}"
 
 
 def _show_records(cells: Sequence[Cell]) -> list[str]:
@@ -151,11 +202,8 @@ def _checked_options(cells: Sequence[Cell], launchers: Sequence[DictConfig]) -> 
     return options
 
 
-def _on_slurm(action: Action) -> Callable[[Sequence[Cell], Sequence[SlurmOptions]], list[str]]:
-    return {Action.launch: _launch_on_slurm, Action.status: _show_jobs, Action.cancel: _cancel_jobs}[action]
-
-
-def _launch_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
+def _measure_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[Result] | None:
+    """Return the results; None where jobs remain that the command does not wait for."""
     from sailor_exp.slurm.grid import SlurmGrid
 
     page = console()
@@ -163,17 +211,17 @@ def _launch_on_slurm(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> 
         grid = SlurmGrid(cells, options, display)
         start = grid.start()
         page.print(start.summary, highlight=False, soft_wrap=True)
-        if not options[0].wait:
+        if not options[0].wait and (start.submitted or start.attached or start.refused):
             if start.refused:
                 raise SystemExit(BROKEN)
-            return ["submitted"] * len(cells)
+            return None
         try:
             results = grid.follow()
         except KeyboardInterrupt:
             page.print("the jobs go on: the same command comes back to them, action=cancel takes them back")
             raise
     print_results(results, page)
-    return _outcomes(results)
+    return results
 
 
 def _show_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list[str]:
@@ -195,7 +243,7 @@ def _cancel_jobs(cells: Sequence[Cell], options: Sequence[SlurmOptions]) -> list
     return ["cancelled"] * len(cells)
 
 
-def _outcomes(results: Sequence[sweep.Result]) -> list[str]:
+def _outcomes(results: Sequence[Result]) -> list[str]:
     """Return the outcomes. Raises SystemExit where one is broken."""
     if any(result.record.outcome.broken for result in results):
         raise SystemExit(BROKEN)

@@ -4,6 +4,7 @@ import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext
@@ -18,6 +19,21 @@ def composed(
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
     return [_composed(context, config, overrides, number) for number, overrides in enumerate(job_overrides, first)]
+
+
+def composed_grid(
+    context: HydraContext, config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int, grid: Any
+) -> list[JobReturn]:
+    """Return the jobs of a sweep for an application's `grid`, which may replace them.
+
+    `grid.planned`, if there is one, gets the overrides of all jobs and a function that composes others, and returns the
+    overrides of the jobs to run.
+    """
+    if (planned := getattr(grid, "planned", None)) is None:
+        return composed(context, config, job_overrides, first)
+    setup_globals()
+    replaced = planned(job_overrides, lambda overrides: _composed(context, config, overrides, first).cfg)
+    return composed(context, config, replaced, first)
 
 
 def completed(jobs: Sequence[JobReturn], values: Sequence[str]) -> Sequence[JobReturn]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
-from hydra_plugins.sailor_exp_launcher.cells import completed, composed
+from hydra_plugins.sailor_exp_launcher.cells import completed, composed_grid
 
 
 class LocalLauncher(BasicLauncher):
@@ -21,5 +21,5 @@ class LocalLauncher(BasicLauncher):
         grid = getattr(self.task_function, "grid", None)
         if grid is None or self.config is None or self.hydra_context is None:
             return super().launch(job_overrides, initial_job_idx)
-        jobs = composed(self.hydra_context, self.config, job_overrides, initial_job_idx)
+        jobs = composed_grid(self.hydra_context, self.config, job_overrides, initial_job_idx, grid)
         return completed(jobs, grid.run([job.cfg for job in jobs]))

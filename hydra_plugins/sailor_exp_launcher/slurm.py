@@ -15,7 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.sailor_exp_launcher.cells import completed, composed
+from hydra_plugins.sailor_exp_launcher.cells import completed, composed_grid
 from sailor_exp.slurm.options import SlurmOptions, options_from
 
 ConfigStore.instance().store(
@@ -39,8 +39,8 @@ class SlurmLauncher(Launcher):
         """Run the jobs, and return one result for each, in the order given."""
         if self._config is None or self._context is None or self._task_function is None:
             raise RuntimeError("Hydra did not set the launcher up")
-        jobs = composed(self._context, self._config, job_overrides, initial_job_idx)
         grid = getattr(self._task_function, "grid", None)
+        jobs = composed_grid(self._context, self._config, job_overrides, initial_job_idx, grid)
         if grid is None:
             return self._run_each(jobs, job_overrides, initial_job_idx)
         values = grid.submit([job.cfg for job in jobs], [_launcher_of(job) for job in jobs])

@@ -5,7 +5,7 @@ at the entry point. `sailor_exp/profiles/faults.py` returns the faults of a cell
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -140,6 +140,10 @@ class ProfileConfig:
     most_bytes: int | None = None
 
 
+PROFILE_KEYS = tuple(key.name for key in fields(ProfileConfig) if key.default is None)
+"""Keys of ProfileConfig that belong to one profile each."""
+
+
 @dataclass(kw_only=True)
 class SamplingConfig:
     """When a cell has enough samples. Steps are counted from the first one after the warm-up."""
@@ -150,38 +154,6 @@ class SamplingConfig:
     check_every: int = 8
     target: float | None = None
     budget_s: float = 60.0
-
-
-@dataclass(kw_only=True)
-class LaunchConfig:
-    """One cell of the grid, and how to measure it: the schema of conf/launch.yaml.
-
-    `ranks` processes on each of `nodes` machines measure the cell.
-    """
-
-    pp: int = 1
-    tp: int = MISSING
-    mbs: int = MISSING
-    num_microbatches: int = 1
-    ranks: int = "${profile.ranks}"  # type: ignore[assignment]
-    nodes: int = 1
-    precision: Precision = Precision.fp32
-    optimizer: Optimizer = Optimizer.adam
-    attention: Attention = Attention.unfused
-    profile_dir: str = MISSING
-    force: bool = False
-    skip_after_oom: bool = True
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    stall_s: float = 300.0
-    action: Action = Action.launch
-    model: ModelConfig = field(default_factory=ModelConfig)
-    gpu: GpuConfig = field(default_factory=GpuConfig)
-    vm: VmConfig = field(default_factory=VmConfig)
-    profile: ProfileConfig = field(default_factory=ProfileConfig)
-
-
-Cell = LaunchConfig
-"""The composed, typed configuration of one cell of the grid."""
 
 
 @dataclass(kw_only=True)
@@ -206,6 +178,43 @@ class ExporterConfig:
     new_zone: bool = False
     max_nodes: int = 128
     infinite_tps: list[int] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class LaunchConfig:
+    """One cell of the grid, and how to measure it: the schema of conf/launch.yaml.
+
+    `ranks` processes on each of `nodes` machines measure the cell. With an exporter, a launch measures what it needs,
+    links into `network_dir`, and exports to `export_root`.
+    """
+
+    pp: int = 1
+    tp: int = MISSING
+    mbs: int = MISSING
+    num_microbatches: int = 1
+    ranks: int = "${profile.ranks}"  # type: ignore[assignment]
+    nodes: int = 1
+    precision: Precision = Precision.fp32
+    optimizer: Optimizer = Optimizer.adam
+    attention: Attention = Attention.unfused
+    profile_dir: str = MISSING
+    force: bool = False
+    skip_after_oom: bool = True
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    stall_s: float = 300.0
+    action: Action = Action.launch
+    model: ModelConfig = field(default_factory=ModelConfig)
+    gpu: GpuConfig = field(default_factory=GpuConfig)
+    vm: VmConfig = field(default_factory=VmConfig)
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    exporter: ExporterConfig | None = None
+    network_dir: str = MISSING
+    export_root: str = MISSING
+    report: bool = False
+
+
+Cell = LaunchConfig
+"""The composed, typed configuration of one cell of the grid."""
 
 
 @dataclass(kw_only=True)

@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import fields
 
 from sailor_exp.config.architecture import uneven_split
 from sailor_exp.config.schema import (
     CELL_KEYS,
+    PROFILE_KEYS,
     Backend,
     Cell,
     Device,
@@ -15,7 +15,6 @@ from sailor_exp.config.schema import (
     GpuConfig,
     ModelConfig,
     PositionEmbedding,
-    ProfileConfig,
 )
 from sailor_exp.profiles.registry import NAMES, profile_of
 
@@ -56,13 +55,18 @@ def grid_faults(cells: Sequence[Cell]) -> list[str]:
 
 
 def one_machine_faults(cells: Sequence[Cell]) -> list[str]:
-    """Return the faults of cells for this machine alone; a CPU can stand for several machines."""
-    return [
+    """Return the faults of cells for this machine alone."""
+    return [fault for cell in cells if (fault := one_machine_fault(cell)) is not None]
+
+
+def one_machine_fault(cell: Cell) -> str | None:
+    """Return why this machine alone cannot measure a cell, or None; a CPU can stand for several machines."""
+    if cell.nodes == 1 or cell.gpu.device is not Device.cuda:
+        return None
+    return (
         f"nodes={cell.nodes} with gpu={cell.gpu.name} needs {cell.nodes} machines, and this is one. "
         "Measure with hydra/launcher=slurm."
-        for cell in cells
-        if cell.nodes > 1 and cell.gpu.device is Device.cuda
-    ]
+    )
 
 
 def infeasibility(cell: Cell) -> str | None:
@@ -83,7 +87,7 @@ def _key_faults(cell: Cell) -> list[str]:
         for key in CELL_KEYS
         if key not in profile.keys and getattr(cell, key) != _default(key, cell)
     ]
-    unused = {key: getattr(cell.profile, key) for key in _PROFILE_KEYS if key not in (profile.options(cell) or {})}
+    unused = {key: getattr(cell.profile, key) for key in PROFILE_KEYS if key not in (profile.options(cell) or {})}
     useless += [
         f"profile.{key}={value}: profile={profile.name} has no use for it; leave it out"
         for key, value in unused.items()
@@ -122,7 +126,6 @@ def _ranks_faults(cell: Cell) -> list[str]:
     return []
 
 
-_PROFILE_KEYS = tuple(key.name for key in fields(ProfileConfig) if key.default is None)
 _LEAST_WARMUP = 2
 _LEAST_NODES = 2
 _POSITIVE = (

@@ -83,15 +83,25 @@ def lasting(content: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def label(cell: Cell) -> str:
-    """Return the name of a cell that people see: `gpt-tiny CPU tp=1 mbs=2`."""
-    return f"{subject(cell)} {cell.gpu.name} {named(cell_keys(cell))}".rstrip()
+def label(cell: Cell, *, of_several: bool = False) -> str:
+    """Return the name of a cell that people see: `gpt-tiny CPU tp=1 mbs=2`.
+
+    of_several: whether it stands among cells of other profiles: `varuna of gpt-tiny CPU tp=1 mbs=2`.
+    """
+    return f"{subject(cell, of_several=of_several)} {cell.gpu.name} {named(cell_keys(cell))}".rstrip()
 
 
-def subject(cell: Cell) -> str:
-    """Return the name of the model, or of the profile if it does not use a model."""
+def subject(cell: Cell, *, of_several: bool = False) -> str:
+    """Return the name of the model, or of the profile if it does not use a model; of several profiles, both."""
     profile = profile_of(cell)
-    return cell.model.name if profile.about_model else profile.name
+    if not profile.about_model:
+        return profile.name
+    return f"{profile.name} of {cell.model.name}" if of_several else cell.model.name
+
+
+def several_profiles(cells: Sequence[Cell]) -> bool:
+    """Whether the cells of a sweep have more than one profile."""
+    return len({cell.profile.name for cell in cells}) > 1
 
 
 def cell_keys(cell: Cell) -> dict[str, int]:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.profiles.identity import cell_keys, keys_of, subject
+from sailor_exp.profiles.identity import cell_keys, keys_of, several_profiles, subject
 from sailor_exp.records.record import Record
 from sailor_exp.slurm.commands import run
 from sailor_exp.slurm.ledger import Known, Ledger, known_jobs, made_in, record_key, recover
@@ -57,13 +57,14 @@ def local_rows(cells: Sequence[Cell]) -> list[Row]:
 def print_rows(grid: Sequence[Row], page: Console) -> None:
     """Print a table of the grid, the logs of jobs without a record, and a line of counts."""
     table = Table(title="sweep", title_justify="left")
-    keys = keys_of([row.cell for row in grid])
+    cells = [row.cell for row in grid]
+    keys, of_several = keys_of(cells), several_profiles(cells)
     for column in ("model", "gpu", *keys, "state", "job", ""):
         table.add_column(column, justify="right" if column in keys else "left")
     for row in grid:
         own = cell_keys(row.cell)
         table.add_row(
-            subject(row.cell),
+            subject(row.cell, of_several=of_several),
             row.cell.gpu.name,
             *(str(own.get(key, "")) for key in keys),
             row.state,

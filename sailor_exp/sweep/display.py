@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sailor_exp.config.schema import Cell
-from sailor_exp.profiles.identity import cell_keys, keys_of, label, subject
+from sailor_exp.profiles.identity import cell_keys, keys_of, label, several_profiles, subject
 from sailor_exp.profiles.registry import profile_named, profile_of
 from sailor_exp.records.files import records_directory
 from sailor_exp.records.provenance import package_versions
@@ -37,6 +37,7 @@ class LiveDisplay:
 
     def __init__(self, cells: Sequence[Cell], page: Console) -> None:
         self._cells = cells
+        self._of_several = several_profiles(cells)
         self._page = page
         self._states = ["waiting"] * len(cells)
         self._details = [""] * len(cells)
@@ -62,9 +63,7 @@ class LiveDisplay:
             self._live.update(self._table())
         elif time.monotonic() - self._printed_at > _PLAIN_EVERY_S:
             self._printed_at = time.monotonic()
-            self._page.print(
-                f"{label(self._cells[cell])}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True
-            )
+            self._page.print(f"{self._label(cell)}: {phase} {self._details[cell]}", highlight=False, soft_wrap=True)
 
     def waiting(self, cell: int, text: str) -> None:
         """Show the job that a cell waits for; plain output gets a line when the text changes."""
@@ -74,7 +73,7 @@ class LiveDisplay:
         if self._live is not None:
             self._live.update(self._table())
         else:
-            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]}", highlight=False)
+            self._page.print(f"{self._label(cell)}: {self._states[cell]}", highlight=False)
 
     def done(self, cell: int, record: Record[Any], *, reused: bool) -> None:
         """Show how a cell ended."""
@@ -84,7 +83,10 @@ class LiveDisplay:
         if self._live is not None:
             self._live.update(self._table())
         else:
-            self._page.print(f"{label(self._cells[cell])}: {self._states[cell]} {self._details[cell]}", highlight=False)
+            self._page.print(f"{self._label(cell)}: {self._states[cell]} {self._details[cell]}", highlight=False)
+
+    def _label(self, cell: int) -> str:
+        return label(self._cells[cell], of_several=self._of_several)
 
     def _table(self) -> Table:
         keys = keys_of(self._cells)
@@ -93,7 +95,8 @@ class LiveDisplay:
             table.add_column(column, justify="right" if column in keys else "left")
         for cell, state, detail in zip(self._cells, self._states, self._details, strict=True):
             own = cell_keys(cell)
-            table.add_row(subject(cell), cell.gpu.name, *(str(own.get(key, "")) for key in keys), state, detail)
+            model = subject(cell, of_several=self._of_several)
+            table.add_row(model, cell.gpu.name, *(str(own.get(key, "")) for key in keys), state, detail)
         return table
 
 
@@ -122,18 +125,20 @@ def print_results(results: Sequence[Result], page: Console) -> None:
         page.print(
             f"profiles: {directory}/   records: {records_directory(directory)}/", highlight=False, soft_wrap=True
         )
+    of_several = several_profiles([result.cell for result in results])
     for result in results:
         if result.record.outcome is not Outcome.ok:
-            page.print(_reason(result), highlight=False, soft_wrap=True)
+            page.print(_reason(result, of_several=of_several), highlight=False, soft_wrap=True)
 
 
 def _by_subject(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     """Return the results with numbers, by profile and title of the table."""
     groups: dict[tuple[str, str], list[Result]] = {}
+    of_several = several_profiles([result.cell for result in results])
     for result in results:
         if result.record.outcome is Outcome.ok:
             identity = result.record.identity
-            title = f"{identity.subject} on {identity.gpu_name}"
+            title = f"{subject(result.cell, of_several=of_several)} on {identity.gpu_name}"
             groups.setdefault((identity.profile, title), []).append(result)
     return groups
 
@@ -150,11 +155,11 @@ def _results_table(title: str, results: Sequence[Result]) -> Table:
     return table
 
 
-def _reason(result: Result) -> str:
+def _reason(result: Result, *, of_several: bool) -> str:
     record = result.record
     log = f" (log: {record.ending.log})" if record.ending and record.ending.log else ""
     outcome = f"[{_STYLE[record.outcome]}]{record.outcome}[/]"
-    return f"no number for {label(result.cell)}: {outcome} {_ending(record)}{log}"
+    return f"no number for {label(result.cell, of_several=of_several)}: {outcome} {_ending(record)}{log}"
 
 
 def _ending(record: Record[Any]) -> str:

@@ -1,5 +1,6 @@
 """Returns the record that settles a cell already, so that the cell is not measured again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ def settled(cell: Cell) -> bool:
 def record_path(cell: Cell) -> Path:
     """Return the path of a cell's record, which may not exist yet."""
     return records_directory(Path(cell.profile_dir)) / identity_of(cell).file_name
+
+
+def first_places(cells: Sequence[Cell]) -> list[int]:
+    """Return the places of the cells that have a record of their own: a later cell with the same record is left out."""
+    first: dict[Path, int] = {}
+    for place, cell in enumerate(cells):
+        first.setdefault(record_path(cell), place)
+    return list(first.values())
 
 
 def record_of(cell: Cell) -> Record[Any] | None:

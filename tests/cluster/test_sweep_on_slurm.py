@@ -355,6 +355,33 @@ def test_a_link_is_measured_between_two_nodes_and_is_told_to_be_a_loopback(launc
     assert not list((launcher.directory / "out/logs").iterdir()), "no rank left a log"
 
 
+def test_one_command_to_planners_files_is_left_and_gone_on_with(launcher):
+    command = (
+        "exporter=piper,oobleck",
+        "vm=2",
+        "tp=1",
+        "mbs=1",
+        "profile.most_bytes=524288",
+        "network_dir=links",
+        *QUICK,
+    )
+    status, output = launcher.run("hydra.launcher.wait=false", *command)
+    assert status == 0, output
+    assert "the same command exports when all jobs have ended" in output
+    assert not (launcher.directory / "outputs/export").exists()
+    status, output = launcher.run(*command)
+    assert status == 0, output
+    assert "already queued or running" in output or output.count("(was there") == 6
+    assert output.count("│ nothing ") == 4
+    baselines = launcher.directory / "outputs/export/sailor/Planner/baselines"
+    files = ("Piper/profiles/gpt-tiny/CPU/profile.json", "Oobleck/profiles/gpt-tiny/CPU/profile_2.json")
+    assert all((baselines / file).is_file() for file in files)
+    assert sum(len(job["records"]) for each in launcher.submissions() for job in each["jobs"]) == 6
+    status, output = launcher.run("hydra.launcher.wait=false", *command)
+    assert status == 0, output
+    assert output.count("│ nothing ") == 4
+
+
 def test_a_rank_killed_on_the_second_node_is_named_and_not_the_peers_that_lost_it(launcher):
     process = launcher.start(*BETWEEN, *ENDLESS, "sampling.budget_s=60")
     launcher.slurm.wait_for(lambda: any(each["job_id"] for each in launcher.submissions()))

@@ -1,0 +1,186 @@
+"""Turns a sweep with `exporter=` into the cells that its exporters need, each once, and the exports that follow."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+
+from sailor_exp.config.schema import PROFILE_KEYS, Cell, GatherConfig, ProfileConfig, cell_from
+from sailor_exp.config.stages import beyond_one_machine
+from sailor_exp.errors import ConfigurationError
+from sailor_exp.exporters.needs import Asked, Need
+from sailor_exp.exporters.registry import exporter_named, name_faults
+from sailor_exp.profiles.grids import Grid
+from sailor_exp.profiles.registry import profile_named
+
+Compose = Callable[[Sequence[str]], DictConfig]
+"""Returns the application's configuration for the overrides of one job."""
+
+_BEFORE_PLANNERS = ("sailor", "network")
+"""Exporters whose files the exporters of planners read."""
+
+_GPUS = ("pp", "tp", "ranks")
+"""Keys that say over how many GPUs of one machine a cell goes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An export that follows a launch. `jobs`: the places of the cells that it needs."""
+
+    gather: GatherConfig
+    jobs: frozenset[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The overrides of every cell to measure, and the exports after them."""
+
+    jobs: tuple[tuple[str, ...], ...]
+    exports: tuple[Export, ...]
+
+
+def asked_cell(cell: Cell) -> Cell:
+    """Return the cell of layers that a command with an exporter asks for; any other cell as it is."""
+    if cell.exporter is None:
+        return cell
+    profile = ProfileConfig(name=cell.profile.name, subject=cell.profile.subject, ranks=cell.profile.ranks)
+    return replace(cell, exporter=None, profile=profile)
+
+
+def exporter_faults(cell: Cell) -> list[str]:
+    """Return the faults of the exporter that a cell is measured for, one sentence each."""
+    if cell.exporter is None:
+        return []
+    if wrong_name := name_faults(cell.exporter.name):
+        return wrong_name
+    name, vm = cell.exporter.name, cell.vm.gpus
+    grids = [need.grid for need in _needs(cell, tps=[1], microbatches=[1])]
+    gpus = {key: max(grid[key]) for grid in grids for key in _GPUS if key in grid}
+    key, most = max(gpus.items(), key=lambda item: item[1], default=("tp", 1))
+    if most <= vm:
+        return []
+    return [f"exporter={name} needs {key}={most}, {most} GPUs in one machine; vm={vm} has {vm}. Choose a larger vm."]
+
+
+def plan(job_overrides: Sequence[Sequence[str]], compose: Compose) -> Plan | None:
+    """Return the plan of a sweep; None where it has no exporter. Raises ConfigurationError."""
+    planned = [one for group in _groups(job_overrides) if group.exporters for one in _planned(group, compose)]
+    if not planned:
+        return None
+    jobs = list(dict.fromkeys(cell for one in planned for cell in one.cells))
+    profiles = list(dict.fromkeys(cell.profile for cell in jobs))
+    jobs.sort(key=lambda cell: (not profile_named(cell.profile).about_model, profiles.index(cell.profile)))
+    places = {cell: place for place, cell in enumerate(jobs)}
+    return Plan(
+        jobs=tuple(cell.overrides for cell in jobs),
+        exports=tuple(Export(gather=one.gather, jobs=frozenset(places[cell] for cell in one.cells)) for one in planned),
+    )
+
+
+class _Job(NamedTuple):
+    profile: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planned:
+    gather: GatherConfig
+    cells: tuple[_Job, ...]
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """The jobs of a sweep that differ in exporter, tp and mbs alone. `settings`: the keys below `exporter`."""
+
+    shared: tuple[str, ...]
+    settings: tuple[str, ...]
+    exporters: list[str] = field(default_factory=list)
+    tps: list[int] = field(default_factory=list)
+    microbatches: list[int] = field(default_factory=list)
+
+
+def _groups(job_overrides: Iterable[Sequence[str]]) -> list[_Group]:
+    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], _Group] = {}
+    for overrides in job_overrides:
+        own = {_key(override): override for override in overrides if _key(override) in {"exporter", "tp", "mbs"}}
+        settings = tuple(override for override in overrides if _key(override).startswith("exporter."))
+        shared = tuple(override for override in overrides if override not in {*own.values(), *settings})
+        group = groups.setdefault((shared, settings), _Group(shared=shared, settings=settings))
+        for key, values in (("tp", group.tps), ("mbs", group.microbatches)):
+            if key in own and (value := int(_value(own[key]))) not in values:
+                values.append(value)
+        if "exporter" in own and _value(own["exporter"]) not in group.exporters:
+            group.exporters.append(_value(own["exporter"]))
+    return list(groups.values())
+
+
+def _planned(group: _Group, compose: Compose) -> Iterator[_Planned]:
+    """Yield the exports of a group in the order in which they read each other's files."""
+    composed = {name: _composed(group, compose, name) for name in group.exporters}
+    if any(exporter_named(cell.exporter.name).of_planner for cell in composed.values() if cell.exporter):
+        before = {name: composed.get(name) or _composed(group, compose, name) for name in _BEFORE_PLANNERS}
+        composed = {**before, **composed}
+    for name, cell in composed.items():
+        needs = _needs(cell, group.tps, group.microbatches) if name in group.exporters else []
+        cells = [_job(group, cell, need.profile, keys) for need in needs for keys in _cells(need.grid, cell.vm.gpus)]
+        yield _Planned(gather=_gather(cell), cells=tuple(dict.fromkeys(cells)))
+
+
+def _composed(group: _Group, compose: Compose, exporter: str) -> Cell:
+    cell = cell_from(compose([*group.shared, *group.settings, f"exporter={exporter}"]))
+    if faults := exporter_faults(cell):
+        raise ConfigurationError(faults)
+    return cell
+
+
+def _needs(cell: Cell, tps: Sequence[int], microbatches: Sequence[int]) -> list[Need]:
+    if cell.exporter is None:
+        return []
+    asked = Asked(model=cell.model, vm=cell.vm.gpus, tps=tps or [cell.tp], microbatches=microbatches or [cell.mbs])
+    return list(exporter_named(cell.exporter.name).needs(asked))
+
+
+def _cells(grid: Grid, vm: int) -> Iterator[Mapping[str, int]]:
+    """Yield the keys of the cells of a grid, but for pipelines that a machine has too few GPUs for."""
+    for values in itertools.product(*grid.values()):
+        keys = dict(zip(grid, values, strict=True))
+        if beyond_one_machine(keys.get("pp", 1), keys.get("tp", 1), vm) is None:
+            yield keys
+
+
+def _job(group: _Group, cell: Cell, profile: str, keys: Mapping[str, int]) -> _Job:
+    """Return a cell of a profile; keys that concern other profiles are left out of its overrides."""
+    about_model, options = profile_named(profile).about_model, profile_named(profile).options(cell) or {}
+    left_out = {f"profile.{key}" for key in PROFILE_KEYS if key not in options}
+    left_out |= set() if about_model else {"profile_dir"}
+    shared = [override for override in group.shared if _key(override) not in left_out]
+    where = [] if about_model else ["profile_dir=${network_dir}"]
+    return _Job(profile, (*shared, *where, f"profile={profile}", *(f"{key}={value}" for key, value in keys.items())))
+
+
+def _gather(cell: Cell) -> GatherConfig:
+    """Return the configuration of gathering or exporting what a launch measured."""
+    assert cell.exporter is not None  # noqa: S101
+    return GatherConfig(
+        precision=cell.precision,
+        optimizer=cell.optimizer,
+        attention=cell.attention,
+        profile_dir=cell.profile_dir,
+        network_dir=cell.network_dir,
+        export_root=cell.export_root,
+        report=cell.report,
+        model=cell.model,
+        gpu=cell.gpu,
+        vm=cell.vm,
+        exporter=cell.exporter,
+    )
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _value(override: str) -> str:
+    return override.partition("=")[2].strip("'\"")
