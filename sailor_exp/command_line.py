@@ -92,19 +92,18 @@ def run(
     task: Callable[[DictConfig], Any],
     arguments: Sequence[str] | None,
     *,
-    checked_first: Callable[[Sequence[str]], None] = lambda _: None,
+    prepared: Callable[[list[str]], list[str]] = lambda checked_arguments: checked_arguments,
     interrupted: str,
 ) -> int:
     """Check the command line, run the task under Hydra, and return the exit status.
 
-    arguments: those of the process where None. checked_first: called with the arguments, after their check and before
-    Hydra. interrupted: the message after an interrupt.
+    arguments: those of the process where None. prepared: called with the checked arguments; returns those for Hydra.
+    interrupted: the message after an interrupt.
     """
     register()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        sys.argv[1:] = checked(given, command)
-        checked_first(given)
+        sys.argv[1:] = prepared(checked(given, command))
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)(task)()
     except ConfigurationError as error:
         print(error, file=sys.stderr)

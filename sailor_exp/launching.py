@@ -21,7 +21,7 @@ from sailor_exp import command_line
 from sailor_exp.command_line import BROKEN, WRONG, launch_faults
 from sailor_exp.config.schema import Action, Cell, cell_from
 from sailor_exp.errors import ConfigurationError, SailorExpError
-from sailor_exp.exporters.needed_cells import Compose, Plan, asked_cell, plan
+from sailor_exp.exporters.needed_cells import Compose, Plan, asked_cell, plan, with_one_exporter
 from sailor_exp.profiles.faults import grid_faults, one_machine_fault, one_machine_faults
 from sailor_exp.profiles.identity import label
 from sailor_exp.slurm.neighbours import sharing
@@ -42,12 +42,13 @@ class Sweeps:
     """
 
     def __init__(self) -> None:
+        self.exporters: tuple[str, ...] = ()
         self._plan: Plan | None = None
 
     def planned(self, job_overrides: Sequence[Sequence[str]], compose: Compose) -> Sequence[Sequence[str]]:
         """Return the overrides of the cells to measure: with an exporter, those of all that it needs."""
         with _errors_printed():
-            self._plan = plan(job_overrides, compose)
+            self._plan = plan(job_overrides, compose, self.exporters)
         return job_overrides if self._plan is None else self._plan.jobs
 
     def run(self, configs: Sequence[DictConfig]) -> list[str]:
@@ -94,7 +95,8 @@ def _run_one(config: DictConfig) -> str:
     return Sweeps().run([config])[0]
 
 
-_run_one.grid = Sweeps()  # type: ignore[attr-defined]  # the launcher plugins' contract
+_sweeps = Sweeps()
+_run_one.grid = _sweeps  # type: ignore[attr-defined]  # the launcher plugins' contract
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,9 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells.append(asked_cell(cell))
         return launch_faults(cell)
 
-    def checked_first(given: Sequence[str]) -> None:
+    def prepared(checked: list[str]) -> list[str]:
         _refuse(grid_faults(cells))
-        _start_importing(given, cells)
+        _start_importing(checked, cells)
+        _sweeps.exporters, for_hydra = with_one_exporter(checked)
+        return for_hydra
 
     warnings.showwarning = _show_warning
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -116,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         replace(command_line.LAUNCH, faults=faults_of),
         _run_one,
         arguments,
-        checked_first=checked_first,
+        prepared=prepared,
         interrupted="the same command goes on from what was measured",
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from sailor_exp.command_line import GATHER, checked
 from sailor_exp.errors import ConfigurationError
-from sailor_exp.exporters.needed_cells import plan
+from sailor_exp.exporters.needed_cells import plan, with_one_exporter
 from sailor_exp.exporters.registry import planners
 from tests.build.cells import _composed
 
@@ -93,6 +93,14 @@ def test_what_planners_read_is_exported_before_their_files():
     made = planned("exporter=piper", "exporter=csv", "exporter=sailor")
     assert [one.gather.exporter.name for one in made.exports] == ["sailor", "network", "piper", "csv"]
     assert [one.gather.exporter.name for one in planned("exporter=csv").exports] == ["csv"]
+
+
+def test_hydra_composes_the_sweep_for_one_exporter_and_the_plan_knows_all():
+    names, arguments = with_one_exporter(["-m", "exporter='piper',csv", "tp=1,2"])
+    assert (names, arguments) == (("piper", "csv"), ["-m", "exporter=piper", "tp=1,2"])
+    made = plan([arguments[1:2]], lambda overrides: _composed("launch", tuple(overrides)), names)
+    assert [one.gather.exporter.name for one in made.exports] == ["sailor", "network", "piper", "csv"]
+    assert with_one_exporter(["-m", "exporter=piper"]) == ((), ["-m", "exporter=piper"])
 
 
 def test_links_have_a_directory_of_their_own_and_their_own_keys():
