@@ -103,12 +103,25 @@ def parameters_of_part(model: ModelConfig, kind: Kind, tp: int) -> int:
 
 def _parameters_of_layer(model: ModelConfig, tp: int) -> int:
     """Return the parameters of the four projections of a transformer layer on a rank."""
-    hidden, groups = model.hidden_size, model.num_query_groups
-    columns = hidden + 2 * groups * (hidden // model.num_attention_heads)
-    columns += model.ffn_hidden_size * (2 if model.activation is Activation.swiglu else 1)
-    rows = hidden + model.ffn_hidden_size
-    biases = columns // tp + 2 * hidden if model.add_bias_linear else 0
-    return hidden * (columns + rows) // tp + biases
+    biases = _columns(model) // tp + 2 * model.hidden_size if model.add_bias_linear else 0
+    return projection_weights(model, tp) + biases
+
+
+def projection_weights(model: ModelConfig, tp: int) -> int:
+    """Return the elements of the matrices of the four projections of a transformer layer on a rank.
+
+    They are query, key and value; the projection behind the attention; and those up and down of the feed-forward
+    network.
+    """
+    rows = model.hidden_size + model.ffn_hidden_size
+    return model.hidden_size * (_columns(model) + rows) // tp
+
+
+def _columns(model: ModelConfig) -> int:
+    """Return the outputs of the two projections that are split by columns, over all ranks."""
+    key_or_value = model.num_query_groups * (model.hidden_size // model.num_attention_heads)
+    up = model.ffn_hidden_size * (2 if model.activation is Activation.swiglu else 1)
+    return model.hidden_size + 2 * key_or_value + up
 
 
 def uneven_split(model: ModelConfig, tp: int) -> str | None:

@@ -38,6 +38,31 @@ def state_bytes(precision: Precision, optimizer: Optimizer) -> StateBytes:
     )
 
 
+def parameter_bytes(precision: Precision) -> int:
+    """Return the bytes of a parameter, and of a number among the activations."""
+    return _PARAMETER[precision]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateBytes:
+    """Bytes for each parameter that an update reads and writes at least, if each is moved once."""
+
+    read: int
+    written: int
+
+
+def update_bytes(precision: Precision, optimizer: Optimizer) -> UpdateBytes:
+    """Return what the optimizer's step moves for each parameter: for fp32 Adam it reads 16 bytes and writes 12.
+
+    It reads the gradient, the parameter (of bf16 the master copy) and the states, and writes the latter two; of bf16
+    also the parameter, from its master copy.
+    """
+    states = state_bytes(precision, optimizer)
+    copied = _PARAMETER[precision] if _MASTER[precision] else 0
+    changed = states.optimizer + _PARAMETER[precision] - copied
+    return UpdateBytes(read=states.gradient + changed, written=changed + copied)
+
+
 def lasting_bytes_per_parameter(precision: Precision, optimizer: Optimizer) -> int:
     """Return the bytes that the engine keeps for a parameter between steps: 12 for fp32 Adam, 4 for fp32 SGD."""
     states = state_bytes(precision, optimizer)
