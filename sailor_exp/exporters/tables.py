@@ -11,9 +11,11 @@ from typing import Any
 from sailor_exp.config.schema import CELL_KEYS
 from sailor_exp.exporters.exporter import Export
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.plausible.rating import SHARES, shares
 from sailor_exp.exporters.sailor.exporter import nothing_measured
 from sailor_exp.profiles.registry import NAMES, profile_named
 from sailor_exp.records.files import read_every
+from sailor_exp.records.identity import Identity
 from sailor_exp.records.record import Outcome, Record
 
 Render = Callable[[Mapping[str, type], Iterable[Mapping[str, Any]]], bytes]
@@ -23,7 +25,8 @@ Render = Callable[[Mapping[str, type], Iterable[Mapping[str, Any]]], bytes]
 def columns() -> dict[str, type]:
     """Return the columns and their types; every one may be empty.
 
-    `_s` means seconds, `_bytes` bytes. The profiles define the columns of numbers.
+    `_s` means seconds, `_bytes` bytes. The profiles define the columns of numbers; `share_of_peak` and
+    `share_of_bandwidth` follow from those of `layers`.
     """
     return {
         **dict.fromkeys(("model", "gpu"), str),
@@ -33,6 +36,7 @@ def columns() -> dict[str, type]:
         "method": int,
         **dict.fromkeys(("options", "outcome", "message"), str),
         **_numbers(),
+        **SHARES,
         **dict.fromkeys(("started_at", "finished_at", "host", "device", "commit"), str),
         "dirty": bool,
         **dict.fromkeys(("torch", "deepspeed", "megatron_core", "record"), str),
@@ -47,7 +51,7 @@ def rows(records: Iterable[tuple[Path, Record[Any]]]) -> Iterator[dict[str, Any]
             yield cell
             continue
         for numbers in profile_named(record.identity.profile).tidy(record.measured):
-            yield {**cell, **numbers}
+            yield {**cell, **numbers, **_shares(record.identity, numbers)}
 
 
 def table(inputs: Inputs, ending: str, render: Render) -> Export:
@@ -69,6 +73,13 @@ def _numbers() -> dict[str, type]:
             if types.setdefault(column, kind) is not kind:
                 raise TypeError(f"profile={name} fills the column {column} with {kind.__name__}")
     return types
+
+
+def _shares(identity: Identity, numbers: Mapping[str, Any]) -> Mapping[str, float | None]:
+    """Return the shares of the peak of a time of one part and phase; nothing for other numbers."""
+    if identity.profile != "layers":
+        return {}
+    return shares(identity, numbers["part"], numbers["phase"], numbers["value_s"])
 
 
 def _cell_columns(path: Path, record: Record[Any]) -> dict[str, Any]:

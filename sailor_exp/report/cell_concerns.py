@@ -1,9 +1,14 @@
-"""Concerns about the cells: lost, not converged, implausible, skewed, nearly full, out of memory, mispredicted."""
+"""Concerns about the cells.
+
+They are lost, not converged, implausible, skewed, nearly full, out of memory or mispredicted.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
+from sailor_exp.exporters.plausible.rating import Verdict
+from sailor_exp.exporters.plausible.suspicions import suspicions_of
 from sailor_exp.profiles.check.comparison import quantity_name
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.record import Outcome
@@ -112,6 +117,21 @@ def _shrinking(content: Content) -> Iterator[Concern]:
         )
 
 
+_WEIGHTS = {Verdict.above: Weight.doubtful, Verdict.slow: Weight.note}
+
+
+def _implausible(content: Content) -> Iterator[Concern]:
+    """Yield a concern about times above the peak of the GPU, and one about times far below both of its limits."""
+    for suspicion in suspicions_of(content.config, {key: cell.times for key, cell in content.grid.cells.items()}):
+        yield Concern(
+            weight=_WEIGHTS[suspicion.verdict],
+            title=suspicion.title,
+            details=suspicion.details,
+            remedy=f"{suspicion.advice} To measure again:",
+            command=measure_command(content, suspicion.cells, "force=true"),
+        )
+
+
 def _skewed(content: Content) -> Iterator[Concern]:
     cells = [
         key
@@ -181,6 +201,7 @@ LOOKS: tuple[Callable[[Content], Iterator[Concern]], ...] = (
     _lost,
     _unconverged,
     _shrinking,
+    _implausible,
     _skewed,
     _nearly_full,
     _out_of_memory,

@@ -292,3 +292,13 @@ def test_exporting_reads_no_records(tmp_path: Path) -> None:
         path.write_text("damaged")
     done = gather(tmp_path, "-m", "exporter=amp,piper,metis", "vm=4")
     assert done.returncode == 0, done.stderr
+
+
+def test_gathering_warns_of_times_that_the_gpu_cannot_have_taken(tmp_path: Path) -> None:
+    opt = ("model=opt-350", "gpu=a100-40")
+    write_grid(tmp_path / "outputs/OPT-350/A100-40", *opt, tps=(1,), microbatches=(1,))
+    done = gather(tmp_path, *opt)
+    assert done.returncode == 0, "a time that is not plausible is told, and gathered"
+    assert "warning: Times of 1 cell are shorter than A100-40 can take in fp32:" in done.stderr
+    assert "head forward: 105 TFLOP/s, where the data sheet has 19.5, and 156 with TF32 (tp=1 mbs=1)" in done.stderr
+    assert "Times of 1 cell are more than 10 times what arithmetic and memory of A100-40 need" in done.stderr

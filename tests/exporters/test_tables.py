@@ -50,6 +50,21 @@ def test_a_measured_cell_has_a_row_for_each_part_and_phase() -> None:
     assert (forward["relative_half_width"], forward["torch"], forward["record"]) == ("0.01", "2.9.0", "ok.json")
 
 
+def test_a_time_on_a_gpu_with_a_peak_has_its_share_of_it() -> None:
+    opt = measured(cell("model=opt-350", "gpu=a100-40"))
+    shares = {(row["part"], row["phase"]): row for row in as_csv([(Path("opt.json"), opt)])}
+    head, update = shares["head", "forward"], shares["embedding", "update"]
+    assert float(head["share_of_peak"]) == pytest.approx(2 * 2048 * 1024 * 50304 / 0.002 / 19.5e12)
+    assert float(update["share_of_bandwidth"]) == pytest.approx(28 * 53608448 / 0.0005 / 1555e9)
+    assert (update["share_of_peak"], head["share_of_bandwidth"] != "") == ("", True)
+    overhead = shares["head", "overhead"]
+    assert (overhead["share_of_peak"], overhead["share_of_bandwidth"]) == ("", "")
+
+
+def test_a_time_on_a_cpu_has_no_share() -> None:
+    assert {(row["share_of_peak"], row["share_of_bandwidth"]) for row in as_csv(RECORDS)} == {("", "")}
+
+
 def test_a_cell_without_numbers_has_one_row_whose_numbers_are_empty() -> None:
     (row,) = as_csv(RECORDS[1:])
     assert (row["outcome"], row["message"], row["mbs"]) == ("oom", "ended as oom", "8")

@@ -256,6 +256,18 @@ def test_predictions_beyond_the_limit_are_told(sweep: Path) -> None:
     assert "tp=2 mbs=1, total: -8.0%" in care
 
 
+def test_times_that_the_gpu_cannot_have_taken_are_told(tmp_path: Path) -> None:
+    opt = ("model=opt-350", "gpu=a100-40")
+    record_files.write(measured(cell(*opt)), tmp_path)
+    care = "".join(parsed(report(tmp_path, *opt)).find(".//section[@id='care']").itertext())
+    assert "Times of 1 cell are shorter than A100-40 can take in fp32" in care
+    assert "head forward: 105 TFLOP/s, where the data sheet has 19.5, and 156 with TF32 (tp=1 mbs=1)" in care
+    assert "embedding update: 3 TB/s, where the memory has 1.555" in care
+    assert "more than 10 times what arithmetic and memory of A100-40 need" in care
+    assert "embedding forward: 185 times" in care
+    assert re.search(r"python launch\.py -m model=opt-350 gpu=a100-40 vm=4 tp=1 mbs=1 \S+ force=true", care)
+
+
 def unconverged() -> Record:
     return changed(measured(cell(tp=2), steps=100), "statistics", converged=False, relative_half_width=0.06)
 

@@ -9,6 +9,7 @@ from sailor_exp.errors import NothingMeasuredError, SailorExpError
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.needs import gathered
+from sailor_exp.exporters.plausible.suspicions import suspicions_of
 from sailor_exp.exporters.sailor import accuracy, coverage
 from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
 from sailor_exp.exporters.sailor.merge import Merged, merge
@@ -26,7 +27,8 @@ def files(inputs: Inputs) -> Export:
     MixedShapesError, DamagedFileError, LockError.
     """
     grid = measured_grid(inputs, read_all(Path(inputs.config.profile_dir), PROFILE, LayersMeasurement))
-    for warning in grid.warnings:
+    suspicions = suspicions_of(inputs.config, {key: cell.times for key, cell in grid.cells.items()})
+    for warning in (*grid.warnings, *(suspicion.text for suspicion in suspicions)):
         warnings.warn(warning, stacklevel=2)
     shown = [f"{inputs.model.name} on {inputs.gpu}, from {inputs.config.profile_dir}/", coverage.shown(grid)]
     if grid.foreign:
