@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-all test check lint bench accuracy slurm-up slurm-down clean
+DATA ?= tests/reference/published
+
+.PHONY: demo demo-all test check lint bench accuracy plausible slurm-up slurm-down clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch.py -m tp=1,2 mbs=1,2,4
@@ -27,6 +29,9 @@ bench: $(VENV)/installed
 
 accuracy: $(VENV)/installed
 	$(BIN)/python -m tests.bench.accuracy
+
+plausible: $(VENV)/installed
+	$(BIN)/python -m tests.bench.plausible $(DATA)
 
 slurm-up: $(VENV)/installed
 	tests/cluster/install_packages

@@ -1,11 +1,13 @@
 """The published profiles, made by other tools: what of them their GPUs cannot have measured."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.build.commands import gather
+from tests.build.commands import ROOT, gather
 from tests.build.reference_data import lay_out
 
 EMBEDDING_BACKWARD_S = {"3e-06", "4e-06"}
@@ -75,3 +77,12 @@ def test_a_kind_without_a_peak_says_that_nothing_is_judged(tmp_path: Path) -> No
     assert done.returncode == 0
     assert "no peak of A100-40 is known" in done.stderr
     assert "0 of 936 times are marked" in done.stdout
+
+
+def test_make_plausible_prints_the_shares_of_every_part() -> None:
+    command = [sys.executable, "-m", "tests.bench.plausible"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    lines = done.stdout.splitlines()
+    assert "| OPT-350 | A100-40 | head forward | peak | 1.23 | 2.69 | 12 | 12 | 0 |" in lines
+    assert "| OPT-350 | A100-40 | embedding backward | bandwidth | 14.72 | 60.35 | 12 | 12 | 0 |" in lines
+    assert "| OPT-350 | V100-16 | head backward | peak | 0.76 | 0.91 | 15 | 0 | 0 |" in lines
