@@ -2,7 +2,6 @@ from sailor_exp.config.parameter_bytes import (
     lasting_bytes_per_parameter,
     parameter_share_of_states,
     state_bytes,
-    update_bytes,
 )
 from sailor_exp.config.schema import Optimizer, Precision
 
@@ -38,18 +37,4 @@ def test_the_share_of_the_parameter_is_that_of_the_states_that_the_engine_holds_
         (Precision.fp32, Optimizer.sgd): 4 / (4 + 4),
         (Precision.bf16, Optimizer.adam): 2 / (2 + 4 + 4 + 8),
         (Precision.bf16, Optimizer.sgd): 2 / (2 + 4 + 4),
-    }
-
-
-def test_an_update_moves_gradient_parameter_and_states_and_in_bf16_the_parameter_beside_its_master_copy():
-    moved = {
-        (precision, optimizer): (update_bytes(precision, optimizer).read, update_bytes(precision, optimizer).written)
-        for precision in (Precision.fp32, Precision.bf16)
-        for optimizer in Optimizer
-    }
-    assert moved == {
-        (Precision.fp32, Optimizer.adam): (4 + 4 + 8, 4 + 8),
-        (Precision.fp32, Optimizer.sgd): (4 + 4, 4),
-        (Precision.bf16, Optimizer.adam): (4 + 4 + 8, 4 + 8 + 2),
-        (Precision.bf16, Optimizer.sgd): (4 + 4, 4 + 2),
     }

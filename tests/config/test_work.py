@@ -6,6 +6,7 @@ Legend: s sequence, b microbatch, h hidden size, v padded vocabulary, n heads.
 import pytest
 
 from sailor_exp.config.architecture import Kind
+from sailor_exp.config.parameter_bytes import update_bytes
 from sailor_exp.config.schema import Attention, Optimizer, Precision
 from sailor_exp.config.work import LARGEST_CACHE_BYTES, Pass, Phase, Training, Work, work_of
 from tests.build.cells import cell
@@ -46,6 +47,22 @@ def test_a_fused_kernel_leaves_out_later_positions_except_within_a_window() -> N
     assert attention_flops(Kind.layer, Attention.unfused) == 4 * S**2 * H
     assert attention_flops(Kind.layer, Attention.sdpa) == 4 * S * (S + 1) // 2 * H
     assert attention_flops(Kind.layer_window, Attention.sdpa) == 4 * S**2 * H
+
+
+@pytest.mark.parametrize(
+    ("precision", "optimizer", "read", "written"),
+    [
+        (Precision.fp32, Optimizer.adam, 4 + 4 + 8, 4 + 8),
+        (Precision.fp32, Optimizer.sgd, 4 + 4, 4),
+        (Precision.bf16, Optimizer.adam, 4 + 4 + 8, 4 + 8 + 2),
+        (Precision.bf16, Optimizer.sgd, 4 + 4, 4 + 2),
+    ],
+)
+def test_an_update_moves_gradient_parameter_and_states_and_in_bf16_the_parameter_beside_its_master_copy(
+    precision: Precision, optimizer: Optimizer, read: int, written: int
+) -> None:
+    moved = update_bytes(precision, optimizer)
+    assert (moved.read, moved.written) == (read, written)
 
 
 def test_an_update_of_fp32_adam_moves_28_bytes_a_parameter() -> None:
