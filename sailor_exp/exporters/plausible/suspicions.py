@@ -88,10 +88,10 @@ def suspicions(config: GatherConfig, times: Iterable[JudgedTime]) -> list[Suspic
 
     times: those of `judged` with the same configuration.
     """
-    suspects = [time for time in times if time.rating.verdict is not None]
     peak = configured_peak(config)
     if peak is None:
         return []
+    suspects = [time for time in times if time.rating.verdict is not None]
     found = {verdict: [time for time in suspects if time.rating.verdict is verdict] for verdict in Verdict}
     return [_suspicion(config, peak, verdict, of) for verdict, of in found.items() if of]
 
