@@ -37,13 +37,14 @@ class Exporter:
 
     `files` returns all contents and writes nothing; it raises an error where an input is missing. `needs`: what must be
     measured before. `about_model`, `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
-    `of_planner`: whether a planner reads them, from the gathered database.
+    `reads_database`: whether they come from the gathered database. `of_planner`: whether a planner reads them.
     """
 
     files: "Callable[[Inputs], Export]"
     needs: Needs = grid_asked
     about_model: bool = True
     about_vm: bool = False
+    reads_database: bool = False
     of_planner: bool = False
 
 
@@ -66,7 +67,7 @@ def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]", *, need
             summary=f"{count} in {directory}/: {', '.join(contents)}",
         )
 
-    return Exporter(files=export, needs=all_needs, about_vm=True, of_planner=True)
+    return Exporter(files=export, needs=all_needs, about_vm=True, reads_database=True, of_planner=True)
 
 
 def write(files: Mapping[Path, bytes]) -> None:

@@ -18,8 +18,8 @@ from sailor_exp.profiles.registry import profile_named
 Compose = Callable[[Sequence[str]], DictConfig]
 """Returns the application's configuration for the overrides of one job."""
 
-_BEFORE_PLANNERS = ("sailor", "network")
-"""Exporters whose files the exporters of planners read."""
+_DATABASE, _BANDWIDTHS = "sailor", "network"
+"""Exporters whose files other exporters and planners read."""
 
 _GPUS = ("pp", "tp", "ranks")
 """Keys that say over how many GPUs of one machine a cell goes."""
@@ -135,9 +135,10 @@ def _groups(job_overrides: Iterable[Sequence[str]]) -> list[_Group]:
 def _planned(group: _Group, compose: Compose) -> Iterator[_Planned]:
     """Yield the exports of a group in the order in which they read each other's files."""
     composed = {name: _composed(group, compose, name) for name in group.exporters}
-    if any(exporter_named(cell.exporter.name).of_planner for cell in composed.values() if cell.exporter):
-        before = {name: composed.get(name) or _composed(group, compose, name) for name in _BEFORE_PLANNERS}
-        composed = {**before, **composed}
+    exporters = [exporter_named(cell.exporter.name) for cell in composed.values() if cell.exporter]
+    implied = [_DATABASE] if any(exporter.reads_database for exporter in exporters) else []
+    implied += [_BANDWIDTHS] if any(exporter.of_planner for exporter in exporters) else []
+    composed = {**{name: composed.get(name) or _composed(group, compose, name) for name in implied}, **composed}
     for name, cell in composed.items():
         needs = _needs(cell, group.tps, group.microbatches) if name in group.exporters else []
         cells = [_job(group, cell, need.profile, keys) for need in needs for keys in _cells(need.grid, cell.vm.gpus)]

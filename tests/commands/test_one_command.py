@@ -93,6 +93,7 @@ def test_what_planners_read_is_exported_before_their_files():
     made = planned("exporter=piper", "exporter=csv", "exporter=sailor")
     assert [one.gather.exporter.name for one in made.exports] == ["sailor", "network", "piper", "csv"]
     assert [one.gather.exporter.name for one in planned("exporter=csv").exports] == ["csv"]
+    assert [one.gather.exporter.name for one in planned("exporter=plausible").exports] == ["sailor", "plausible"]
 
 
 def test_hydra_composes_the_sweep_for_one_exporter_and_the_plan_knows_all():

@@ -11,6 +11,7 @@ from typing import Any
 
 from sailor_exp.exporters.exporter import Export, Exporter
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.needs import gathered
 from sailor_exp.exporters.plausible.suspicions import JudgedTime, configured_peak, judged, suspicions
 
 _COLUMNS = (
@@ -65,4 +66,4 @@ def _row(inputs: Inputs, time: JudgedTime) -> dict[str, Any]:
     }
 
 
-EXPORTER = Exporter(files=files)
+EXPORTER = Exporter(files=files, needs=gathered, reads_database=True)
