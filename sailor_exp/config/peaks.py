@@ -4,8 +4,9 @@ Rates are those of dense products: data sheets since Ampere's also give twice as
 fp32 is the rate without tensor cores, tf32 and bf16 that of tensor cores that accumulate in fp32. A precision that the
 hardware does not have is absent, and so is a kind without a data sheet: nothing is judged by what is not known.
 
-Where boards of several rates are one kind (SXM and PCIe), the fastest one's stand here, so no right measurement is
-above them. GeForce cards may clock some percent above the boost clock of their data sheet.
+Where boards of several rates are one kind (SXM and PCIe), or editions of a data sheet differ, the largest rates stand
+here, so no right measurement is above them. GeForce cards may clock some percent above their data sheet's boost clock.
+Figures were compared with copies and quotations of the documents, not with the documents themselves.
 
 To add a kind, add its row with its source. The name is that of the kind (`gpu.name`).
 """
@@ -16,12 +17,15 @@ from types import MappingProxyType
 
 from sailor_exp.config.schema import Device
 
+_VOLTA = (
+    "images.nvidia.com/aem-dam/en-zz/Solutions/data-center/nvidia-ampere-architecture-whitepaper.pdf, table of V100"
+)
 _AMPERE = (
     "nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf"
 )
 _HOPPER = "nvidia.com/en-us/data-center/h100 (TF32 and bf16 there with sparsity: halved)"
 _GA102 = "nvidia.com/content/PDF/nvidia-ampere-ga-102-gpu-architecture-whitepaper-v2.pdf"
-_TURING = "NVIDIA Turing GPU Architecture whitepaper, WP-09183-001 (Founders Edition)"
+_TURING = "tomshardware.com/news/nvidia-titan-rtx-specs-pricing,38184.html, by NVIDIA"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +51,10 @@ def _peak(
 
 PEAKS: Mapping[str, Peak] = MappingProxyType(
     {
-        "V100-16": _peak("NVIDIA V100 data sheet (SXM2)", fp32=15.7, gigabytes_per_s=900),
+        "V100-16": _peak(f"{_VOLTA} (SXM2)", fp32=15.7, gigabytes_per_s=900),
         "T4": _peak("NVIDIA T4 data sheet", fp32=8.1, gigabytes_per_s=320),
-        "Titan-RTX": _peak("nvidia.com/en-us/deep-learning-ai/products/titan-rtx", fp32=16.3, gigabytes_per_s=672),
-        "RTX-2080": _peak(_TURING, fp32=14.2, gigabytes_per_s=616),
+        "Titan-RTX": _peak(_TURING, fp32=16.3, gigabytes_per_s=672),
+        "RTX-2080": _peak(f"{_TURING} (2080 Ti Founders Edition)", fp32=14.2, gigabytes_per_s=616),
         "A100-40": _peak(f"{_AMPERE} (SXM)", fp32=19.5, tf32=156, bf16=312, gigabytes_per_s=1555),
         "A100-80": _peak(f"{_AMPERE} (SXM)", fp32=19.5, tf32=156, bf16=312, gigabytes_per_s=2039),
         "A10": _peak("NVIDIA A10 data sheet", fp32=31.2, tf32=62.5, bf16=125, gigabytes_per_s=600),
@@ -75,7 +79,7 @@ PEAKS: Mapping[str, Peak] = MappingProxyType(
             fp32=67, tf32=494.5, bf16=989.5, gigabytes_per_s=4000,
         ),
         "B200": _peak(
-            "NVIDIA Blackwell Architecture technical brief (HGX B200; fp32 there 80, TF32 half of bf16)",
+            "NVIDIA HGX B200 data sheets (fp32 75 or 80, memory 7.7 or 8 TB/s by edition; TF32 is half of bf16)",
             fp32=80, tf32=1125, bf16=2250, gigabytes_per_s=8000,
         ),
         "RTX-5090": _peak(
