@@ -338,6 +338,8 @@ def _unusable(override: Override) -> str | None:
         return "a key that is not there is read by nothing: leave out the +"
     if isinstance(override.value(), Glob):
         return "name the choices: glob is not supported here"
+    if _chooses_a_group(override) and isinstance(override.value(), list):
+        return "brackets would mix the choices into one: leave them out"
     return None
 
 

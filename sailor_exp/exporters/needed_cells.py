@@ -1,6 +1,7 @@
 """Turns a sweep with `exporter=` into the cells that its exporters need, each once, and the exports that follow."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from sailor_exp.config.stages import beyond_one_machine
 from sailor_exp.errors import ConfigurationError
 from sailor_exp.exporters.needs import Asked, Need
 from sailor_exp.exporters.registry import exporter_named, name_faults
+from sailor_exp.profiles.faults import gather_faults
 from sailor_exp.profiles.grids import Grid
 from sailor_exp.profiles.registry import profile_named
 
@@ -20,6 +22,8 @@ Compose = Callable[[Sequence[str]], DictConfig]
 
 _DATABASE, _BANDWIDTHS = "sailor", "network"
 """Exporters whose files other exporters and planners read."""
+
+_SEVERAL = re.compile(r"exporter=[\w'\s]+(,[\w'\s]+)+")
 
 _GPUS = ("pp", "tp", "ranks")
 """Keys that say over how many GPUs of one machine a cell goes."""
@@ -59,9 +63,8 @@ def exporter_faults(cell: Cell) -> list[str]:
     grids = [need.grid for need in _needs(cell, tps=[1], microbatches=[1])]
     gpus = {key: max(grid[key]) for grid in grids for key in _GPUS if key in grid}
     key, most = max(gpus.items(), key=lambda item: item[1], default=("tp", 1))
-    if most <= vm:
-        return []
-    return [f"exporter={name} needs {key}={most}, {most} GPUs in one machine; vm={vm} has {vm}. Choose a larger vm."]
+    too_many = f"exporter={name} needs {key}={most}, {most} GPUs in one machine; vm={vm} has {vm}. Choose a larger vm."
+    return [*gather_faults(_gather(cell)), *([too_many] if most > vm else [])]
 
 
 def with_one_exporter(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -69,7 +72,7 @@ def with_one_exporter(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[s
 
     The cells of a sweep do not differ in exporters, and Hydra takes a tenth of a second to compose a job.
     """
-    choices = [argument for argument in arguments if _key(argument) == "exporter" and "," in argument]
+    choices = [argument for argument in arguments if _SEVERAL.fullmatch(argument)]
     names = tuple(name.strip() for choice in choices for name in _value(choice).replace("'", "").split(","))
     return names, [f"exporter={names[0]}" if argument in choices else argument for argument in arguments]
 

@@ -142,6 +142,10 @@ def test_all_stands_for_every_planner(command):
         (("-m", "exporter=vulcan"), "exporter=vulcan: there is no exporter vulcan. Choose from "),
         (("-m", "exporter=galvatron", "vm=1"), "exporter=galvatron needs pp=2, 2 GPUs in one machine; vm=1 has 1. "),
         (("-m", "exporter=piper", "vm=2", "tp=4"), "tp=4 needs 4 GPUs in one machine; vm=2 has 2. "),
+        (("-m", "exporter=piper", "exporter.zone="), "exporter.zone is empty: it must be the name of a zone"),
+        (("-m", "exporter=piper", "exporter.max_nodes=1"), "exporter.max_nodes=1 must be at least 2"),
+        (("-m", "exporter=piper", "model.num_layers=0"), "model.num_layers=0 must be at least 1"),
+        (("-m", "exporter=[piper,amp]"), "exporter=[piper,amp]: brackets would mix the choices"),
         (("-m", "exporter=piper", "nodes=2"), "nodes=2: profile=layers has no use for it"),
     ],
 )
