@@ -174,6 +174,7 @@ def _write_report(job: GatherConfig, path: Path) -> None:
     from sailor_exp.report.content import content_of
     from sailor_exp.report.page import page
 
-    content = content_of(Inputs(job))
+    with Inputs(job) as inputs:
+        content = content_of(inputs)
     write_whole(path, page(content, error_limit=job.check_limit if content.checked else None))
     print(f"report: {path}")

@@ -17,6 +17,7 @@ from sailor_exp.config.architecture import Kind, kinds_by_layer_id
 from sailor_exp.config.parameter_bytes import planned_bytes_per_parameter
 from sailor_exp.config.schema import GatherConfig, ModelConfig
 from sailor_exp.errors import MissingCellError, MissingInputError
+from sailor_exp.exporters.network.checkout import refuse_a_wrong_root
 from sailor_exp.exporters.network.fits import Fit, Network, read_network
 from sailor_exp.exporters.sailor.database import Database, Place, load
 from sailor_exp.files import json_file
@@ -53,7 +54,11 @@ class Extra(Generic[T]):
 
 
 class Inputs:
-    """The inputs of the configured export. A context manager, which unlocks the shared files at its exit."""
+    """The inputs of the configured export.
+
+    A context manager: at its entry it raises NotACheckoutError for a root beside a checkout of Sailor, at its exit it
+    unlocks the shared files.
+    """
 
     def __init__(self, config: GatherConfig) -> None:
         self.config = config
@@ -62,6 +67,7 @@ class Inputs:
         self._locked = False
 
     def __enter__(self) -> Self:
+        refuse_a_wrong_root(self.place.root)
         return self
 
     def __exit__(

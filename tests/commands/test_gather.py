@@ -236,6 +236,17 @@ def test_a_file_that_a_planner_does_not_read_is_warned_of(tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "warning: exporter=amp does not read exporter.network_file\n")
 
 
+def test_every_export_refuses_a_root_that_is_beside_a_checkout(tmp_path: Path) -> None:
+    write_grid(tmp_path / TINY, tps=(1,), microbatches=(1,))
+    constants = tmp_path / "above/sailor/sailor/Planner/simulations/constants.py"
+    constants.parent.mkdir(parents=True)
+    constants.write_text("GPU_PRICES = {}\nGPU_MEMORY_GB = {}\n")
+    done = gather(tmp_path, "-m", "exporter=sailor,amp,network,csv", "report=true", "export_root=above")
+    assert done.returncode == 1
+    assert done.stderr.count("above is the directory above a checkout, above/sailor; nothing was written") == 4
+    assert [path for path in (tmp_path / "above").rglob("*") if path.is_file()] == [constants]
+
+
 def test_a_database_that_was_never_gathered_is_told_with_the_command_that_gathers(tmp_path: Path) -> None:
     done = gather(tmp_path, "exporter=amp")
     assert done.returncode == 1

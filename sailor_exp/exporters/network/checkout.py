@@ -22,13 +22,11 @@ PRICE = "DOLLARS_PER_HOUR"
 def lines_to_add(root: Path, *, gpu: str, memory_gb: float, zone: str) -> list[str]:
     """Return the lines of Python that a checkout's constants lack; none where the root is no checkout.
 
-    memory_gb: in 2^30 bytes. Raises NotACheckoutError where the root looks like a checkout of Sailor and is none.
+    memory_gb: in 2^30 bytes. Raises NotACheckoutError where the constants cannot be read.
     """
-    path = root / CONSTANTS
-    if not path.is_file():
-        _refuse_a_wrong_root(root)
+    if not is_checkout(root):
         return []
-    known = _known(path)
+    known = _known(root / CONSTANTS)
     return [
         *([] if (MEMORY, gpu) in known else [f"{MEMORY}[{gpu!r}] = {memory_gb:.15g}"]),
         *([] if (PRICES, gpu, zone) in known else [_price_line(gpu, zone, there=(PRICES, gpu) in known)]),
@@ -39,13 +37,19 @@ def _price_line(gpu: str, zone: str, *, there: bool) -> str:
     return f"{PRICES}[{gpu!r}][{zone!r}] = {PRICE}" if there else f"{PRICES}[{gpu!r}] = {{{zone!r}: {PRICE}}}"
 
 
-def _refuse_a_wrong_root(root: Path) -> None:
+def is_checkout(root: Path) -> bool:
+    """Whether the root is a checkout of Sailor, and not a directory for the files alone."""
+    return (root / CONSTANTS).is_file()
+
+
+def refuse_a_wrong_root(root: Path) -> None:
+    """Raise NotACheckoutError where a checkout of Sailor is above or below the root: no planner would find a file."""
+    if is_checkout(root):
+        return
     if (root / "sailor" / CONSTANTS).is_file():
         raise NotACheckoutError(root, f"is the directory above a checkout, {root / 'sailor'}")
     if (root / CONSTANTS.relative_to("sailor")).is_file():
         raise NotACheckoutError(root, f"is the package inside a checkout, {root.absolute().parent}")
-    if (root / ".git").exists():
-        raise NotACheckoutError(root, f"is a checkout, but none of Sailor: it has no {CONSTANTS}")
 
 
 def _known(path: Path) -> set[tuple[str, ...]]:

@@ -57,7 +57,6 @@ def test_a_root_that_is_no_checkout_gets_no_lines(tmp_path: Path) -> None:
 NOT_ONE = {
     "above": ("sailor" / CONSTANTS, PUBLISHED_CONSTANTS, "is the directory above a checkout"),
     "inside": (CONSTANTS.relative_to("sailor"), PUBLISHED_CONSTANTS, "is the package inside a checkout"),
-    "another": (Path(".git/HEAD"), "ref: refs/heads/main", "is a checkout, but none of Sailor"),
     "not Python": (CONSTANTS, "GPU_PRICES = {", "cannot be read as Python"),
     "without constants": (CONSTANTS, "GPU_PRICES = {}\nGPU_MEMORY_GB = None\n", "has no dictionary GPU_MEMORY_GB"),
 }
@@ -73,3 +72,8 @@ def test_a_checkout_that_is_not_one_is_refused_and_nothing_is_written(tmp_path: 
     assert isinstance(raised.value, SailorExpError)
     assert "nothing was written" in str(raised.value)
     assert contents_below(tmp_path / "export") == before
+
+
+def test_a_repository_of_ones_own_may_hold_the_files(tmp_path: Path) -> None:
+    there(tmp_path / "export", Path(".git/HEAD"), "ref: refs/heads/main")
+    assert exported(tmp_path, intra(2, 9.0), inter(1, 1.0)).files
