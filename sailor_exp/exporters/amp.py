@@ -24,7 +24,7 @@ def files(inputs: Inputs) -> dict[str, bytes]:
     measured at every other tp that was measured at all, or that is a power of two which the GPUs of a VM and the
     architecture allow; UnfitDegreeError for an infinite tp that fits, or whose memory AMP would not find.
     """
-    infinite = inputs.config.exporter.infinite_tps
+    infinite = inputs.option("infinite_tps")
     _check_infinite(inputs, infinite)
     finite = sorted({*inputs.tps, *degrees_within(inputs.gpus_per_vm, inputs.model)} - {*infinite})
     cells = [CellKey(tp, 1) for tp in finite]
@@ -58,7 +58,7 @@ def _choice(inputs: Inputs, cells: Sequence[CellKey]) -> str:
     unfit = [key.tp for key in missing if not fits_in_memory(key, measured)]
     if not unfit or any(tp not in inputs.database.memory for tp in unfit):
         return ""
-    tps = sorted({*unfit, *inputs.config.exporter.infinite_tps})
+    tps = sorted({*unfit, *inputs.option("infinite_tps")})
     key = f"exporter.infinite_tps=[{','.join(str(tp) for tp in tps)}]"
     return f". If it ran out of memory, {key} writes infinities for it, and AMP may take such plans for NaN"
 

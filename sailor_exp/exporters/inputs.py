@@ -1,11 +1,11 @@
 """The inputs of an exporter: the gathered database, measurements beside it, and files that other exports also write.
 
-An input is read when an exporter asks for it. `unread` names the files that a user gave and no exporter asked for.
+An input is read when an exporter asks for it. `unread` names the keys that a user gave and no exporter asked for.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from sailor_exp.config.architecture import Kind, kinds_by_layer_id
 from sailor_exp.config.parameter_bytes import planned_bytes_per_parameter
-from sailor_exp.config.schema import GatherConfig, ModelConfig
+from sailor_exp.config.schema import ExporterConfig, GatherConfig, ModelConfig
 from sailor_exp.errors import MissingCellError, MissingInputError
 from sailor_exp.exporters.network.checkout import refuse_a_wrong_root
 from sailor_exp.exporters.network.fits import Fit, Network, read_network
@@ -28,16 +28,6 @@ from sailor_exp.profiles.layers.published import CellKey, LayerMemory, LayerTime
 from sailor_exp.units import GIB
 
 T = TypeVar("T")
-
-_FILES = (
-    "extra_file",
-    "network_file",
-    "overlap_file",
-    "intra_node_file",
-    "multizone_file",
-    "multizone_het_file",
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extra(Generic[T]):
@@ -95,7 +85,8 @@ class Inputs:
 
     @property
     def max_nodes(self) -> int:
-        return self.config.exporter.max_nodes
+        """The largest group in the files."""
+        return int(self.option("max_nodes"))
 
     @property
     def bytes_per_parameter(self) -> int:
@@ -124,13 +115,18 @@ class Inputs:
 
     def file(self, key: str) -> Path | None:
         """Return the path that a key of the exporter gives; None where it gives none."""
-        self._asked.add(key)
-        path = getattr(self.config.exporter, key)
+        path = self.option(key)
         return None if path is None else Path(path)
 
+    def option(self, key: str) -> Any:
+        """Return the value of a key of the exporter."""
+        self._asked.add(key)
+        return getattr(self.config.exporter, key)
+
     def unread(self) -> list[str]:
-        """Return the keys of the files that a user gave and no exporter asked for."""
-        return [key for key in _FILES if getattr(self.config.exporter, key) is not None and key not in self._asked]
+        """Return the keys of the exporter that differ from their defaults and that no exporter asked for."""
+        defaults, given = asdict(ExporterConfig()), asdict(self.config.exporter)
+        return [key for key in given if key not in {"name", *self._asked} and given[key] != defaults[key]]
 
     def extra(self, profile: str, read: Callable[[Path], T], key: str = "extra_file") -> Extra[T]:
         """Return the measurements of a profile for the exporter's planner.

@@ -236,6 +236,13 @@ def test_a_file_that_a_planner_does_not_read_is_warned_of(tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "warning: exporter=amp does not read exporter.network_file\n")
 
 
+@pytest.mark.parametrize("key", ["infinite_tps=[8]", "zone=us-west1-b", "new_zone=true", "max_nodes=5"])
+def test_every_key_that_an_exporter_does_not_read_is_warned_of(tmp_path: Path, key: str) -> None:
+    done = gather(tmp_path, *lay_out(tmp_path), "exporter=piper", f"exporter.{key}")
+    name = key.partition("=")[0]
+    assert (done.returncode, done.stderr) == (0, f"warning: exporter=piper does not read exporter.{name}\n")
+
+
 def test_every_export_refuses_a_root_that_is_beside_a_checkout(tmp_path: Path) -> None:
     write_grid(tmp_path / TINY, tps=(1,), microbatches=(1,))
     constants = tmp_path / "above/sailor/sailor/Planner/simulations/constants.py"

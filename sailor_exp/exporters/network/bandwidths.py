@@ -19,12 +19,16 @@ from sailor_exp.files import json_file
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The paths of the bandwidth files; None for one that is left out. `zone`: where the measured VMs are."""
+    """The paths of the bandwidth files; None for one that is left out.
+
+    `zone`: where the measured VMs are. `new_zone`: whether files that have other zones get it, too.
+    """
 
     intra: Path | None
     multizone: Path | None
     multizone_het: Path | None
     zone: str
+    new_zone: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,8 @@ def places_in(inputs: Inputs) -> Places:
         intra=inputs.file("intra_node_file"),
         multizone=inputs.file("multizone_file"),
         multizone_het=inputs.file("multizone_het_file"),
-        zone=inputs.config.exporter.zone,
+        zone=inputs.option("zone"),
+        new_zone=inputs.option("new_zone"),
     )
 
 
@@ -66,7 +71,7 @@ def _intra(inputs: Inputs, path: Path | None, links: Mapping[int, MeasuredLink])
 def _multizone(inputs: Inputs, places: Places, links: Mapping[int, MeasuredLink]) -> Bandwidths:
     measured = {_pair(places.zone, inputs.gpu, gpus): link.fitted.entry for gpus, link in links.items()}
     paths = [path for path in (places.multizone, places.multizone_het) if path is not None]
-    merged = {path: with_pairs(_read(inputs, path), measured) for path in paths}
+    merged = {path: with_pairs(_read(inputs, path, places), measured) for path in paths}
     shown: list[str] = []
     if (het := places.multizone_het) is not None:
         source = places.multizone or het
@@ -82,10 +87,10 @@ def _pair(zone: str, gpu: str, gpus: int) -> Pair:
     return Pair(end, end)
 
 
-def _read(inputs: Inputs, path: Path) -> dict[str, Any]:
+def _read(inputs: Inputs, path: Path, places: Places) -> dict[str, Any]:
     """Return a multizone file that has the zone or may get it. Raises DamagedFileError, UnknownZoneError."""
-    content, wanted = inputs.shared(path), inputs.config.exporter
+    content = inputs.shared(path)
     pairs_in(path, content)
-    if content and wanted.zone not in content and not wanted.new_zone:
-        raise UnknownZoneError(path, zone=wanted.zone, zones=list(content))
+    if content and places.zone not in content and not places.new_zone:
+        raise UnknownZoneError(path, zone=places.zone, zones=list(content))
     return content
