@@ -9,7 +9,7 @@ import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sailor_exp.config.gpu_here import KindHere, kind_here
-from sailor_exp.config.schema import CELL_KEYS, Cell, GatherConfig, cell_from, gather_from, register
+from sailor_exp.config.schema import CELL_KEYS, Cell, ExporterConfig, GatherConfig, cell_from, gather_from, register
 from sailor_exp.errors import ConfigurationError, GpuHereError, SailorExpError
 from sailor_exp.exporters.needed_cells import asked_cell, exporter_faults
-from sailor_exp.exporters.registry import name_faults, planners
+from sailor_exp.exporters.registry import name_faults, planners, ready_faults
 from sailor_exp.profiles.faults import faults, gather_faults
 from sailor_exp.slurm.options import KEYS as LAUNCHER_KEYS
 
@@ -79,7 +79,17 @@ LAUNCH = Command(
 
 def gather_faults_of(gather: GatherConfig) -> list[str]:
     """Return the faults of a gathering or an export, one sentence each."""
-    return [*gather_faults(gather), *name_faults(gather.exporter.name)]
+    return [*gather_faults(gather), *name_faults(gather.exporter.name), *ready_faults(gather)]
+
+
+def with_exporter(gather: GatherConfig, name: str) -> GatherConfig:
+    """Return the configuration with another choice of exporter; keys of the former that differ from defaults stay."""
+    defaults, former = asdict(ExporterConfig()), asdict(gather.exporter)
+    given = {key: value for key, value in former.items() if key != "name" and value != defaults[key]}
+    chosen = OmegaConf.load(CONF / "exporter" / f"{name}.yaml")
+    composed = OmegaConf.structured(replace(gather, exporter=ExporterConfig()))
+    composed.merge_with({"exporter": chosen}, {"exporter": given})
+    return gather_from(composed)
 
 
 GATHER = Command(

@@ -154,6 +154,7 @@ class MixedShapesError(SailorExpError):
     """Parameters under one model name are of two models."""
 
     def __init__(self, found: str, other: str) -> None:
+        self.fault = f"{found}; {other}"
         super().__init__(
             f"{found}; {other}. These are two models under one name, which every reader would mix. Set model.* to what "
             "was measured, or keep each in its own export_root, or under its own model.name."
@@ -174,6 +175,7 @@ class LayerIdsError(SailorExpError):
     def __init__(self, path: Path, *, place: str, fault: str, expected: int, num_layers: int) -> None:
         self.path = path
         self.place = place
+        self.fault = f"{place} has {fault}; the configured model has {expected}"
         self.expected = expected
         super().__init__(
             f"{path}: {place} has {fault}; the configured model has {expected}, 0 to {expected - 1}: "
@@ -188,6 +190,7 @@ class MissingCellError(SailorExpError):
     def __init__(self, path: Path, *, cells: Sequence[str], reason: str, command: str) -> None:
         self.path = path
         self.cells = tuple(cells)
+        self.command = command
         super().__init__(f"{path} lacks {', '.join(self.cells)}: {reason}. Measure with `{command}`, then gather.")
 
 
@@ -197,6 +200,7 @@ class MissingInputError(SailorExpError):
     def __init__(self, path: Path, *, what: str, command: str, key: str) -> None:
         self.path = path
         self.what = what
+        self.command = command
         super().__init__(f"{path}: {what} is not there. `{command}` makes it; {key}=... names another file.")
 
 
@@ -217,6 +221,7 @@ class NotACheckoutError(SailorExpError):
 
     def __init__(self, path: Path, fault: str) -> None:
         self.path = path
+        self.fault = fault
         super().__init__(
             f"{path} {fault}; nothing was written. Name with export_root=... a checkout of Sailor, or a directory for "
             "the files alone."

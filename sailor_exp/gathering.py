@@ -7,21 +7,24 @@ was interrupted.
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 from omegaconf import DictConfig
 
 from sailor_exp import command_line
 from sailor_exp.command_line import BROKEN, WRONG
-from sailor_exp.config.schema import GatherConfig, VmConfig, gather_from
+from sailor_exp.config.schema import ExporterConfig, GatherConfig, VmConfig, gather_from
 from sailor_exp.errors import ConfigurationError, SailorExpError
 from sailor_exp.exporters.exporter import Export, write
-from sailor_exp.exporters.registry import exporter_named
+from sailor_exp.exporters.registry import ALL, exporter_named, planners
 from sailor_exp.files.whole import write_whole
 from sailor_exp.terminal import console
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Exports:
@@ -37,7 +40,9 @@ class Exports:
         if messages := list(dict.fromkeys(fault for job in jobs for fault in command_line.gather_faults_of(job))):
             print(ConfigurationError(messages), file=sys.stderr)
             raise SystemExit(WRONG)
-        if any(done.lacking for done in export_all(jobs)):
+        lacking = [done.lacking for done in export_all([job for job in jobs if not job.ready])]
+        ready = [_are_ready(asked) for asked in _questions([job for job in jobs if job.ready])]
+        if any(lacking) or not all(ready):
             raise SystemExit(BROKEN)
         return ["ok"] * len(configs)
 
@@ -59,6 +64,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command_line.run(
         command_line.GATHER, _run_one, arguments, interrupted="every file is as it was or as it should be"
     )
+
+
+def _questions(jobs: Sequence[GatherConfig]) -> list[list[GatherConfig]]:
+    """Return the jobs that differ in their planner alone, with one for each planner."""
+    questions: dict[str, dict[str, GatherConfig]] = {}
+    for job in jobs:
+        names = planners() if job.exporter.name == ALL else [job.exporter.name]
+        about = questions.setdefault(repr(replace(job, exporter=ExporterConfig(zone=job.exporter.zone))), {})
+        for name in names:
+            about[name] = command_line.with_exporter(job, name) if name != job.exporter.name else job
+    return [list(about.values()) for about in questions.values()]
+
+
+def _are_ready(jobs: Sequence[GatherConfig]) -> bool:
+    """Print whether the planners of jobs find what they open, and return whether all do."""
+    from sailor_exp.exporters.readers.ready import answer
+    from sailor_exp.exporters.readers.show import shown
+
+    try:
+        answers = [answer(job) for job in jobs]
+    except SailorExpError as error:
+        print(f"ready=true: {error}", file=sys.stderr)
+        return False
+    _show(shown(jobs[0], answers))
+    return all(answer.ready for answer in answers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +152,7 @@ class _Run:
                     warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
                 for path, content in export.files.items():
                     self._warn_of_overwriting(path, content, job)
-                _show(export)
+                _show(export.shown)
                 write(export.files)
         except SailorExpError as error:
             return Export(files={}, lacking=(str(error),))
@@ -152,8 +182,8 @@ class _Run:
             )
 
 
-def _show(export: Export) -> None:
-    for shown in export.shown:
+def _show(texts: "Iterable[RenderableType]") -> None:
+    for shown in texts:
         if isinstance(shown, str):
             print(shown, flush=True)
         else:

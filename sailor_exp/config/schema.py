@@ -228,6 +228,7 @@ class GatherConfig:
     network_dir: str = MISSING
     export_root: str = MISSING
     report: bool = False
+    ready: bool = False
     check: bool = False
     check_limit: float = 0.1
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -2,7 +2,7 @@
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/AMP, which reads `profile_{tp}.npy` as float64 by layer
 id, multiplies it by 3 and by the microbatch, and computes with NaN where a tp has no file. It tries tp 1 on any cluster
-(amp_planner.py), also where tp 1 does not fit into memory.
+(readers/amp.py), also where tp 1 does not fit into memory.
 """
 
 import io
@@ -10,10 +10,13 @@ import math
 import warnings
 from collections.abc import Sequence
 
+from sailor_exp.config.architecture import uneven_split
+from sailor_exp.config.schema import ModelConfig
 from sailor_exp.errors import UnfitDegreeError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
-from sailor_exp.exporters.needs import degrees_within, layers
+from sailor_exp.exporters.needs import layers
+from sailor_exp.exporters.readers.amp import READER, tried
 from sailor_exp.profiles.layers.published import CellKey, fits_in_memory
 
 
@@ -21,12 +24,12 @@ def files(inputs: Inputs) -> dict[str, bytes]:
     """Return `profile_{tp}.npy`: forward seconds at microbatch 1, shape (layer ids,).
 
     A tp of `exporter.infinite_tps` gets infinities, with a warning. Raises MissingCellError unless microbatch 1 was
-    measured at every other tp that was measured at all, or that is a power of two which the GPUs of a VM and the
-    architecture allow; UnfitDegreeError for an infinite tp that fits, or whose memory AMP would not find.
+    measured at every other tp that was measured at all, or that AMP tries and the architecture allows;
+    UnfitDegreeError for an infinite tp that fits, or whose memory AMP would not find.
     """
     infinite = inputs.option("infinite_tps")
     _check_infinite(inputs, infinite)
-    finite = sorted({*inputs.tps, *degrees_within(inputs.gpus_per_vm, inputs.model)} - {*infinite})
+    finite = sorted({*inputs.tps, *_degrees(inputs.gpus_per_vm, inputs.model)} - {*infinite})
     cells = [CellKey(tp, 1) for tp in finite]
     inputs.require(cells, f"AMP would compute with NaN{_choice(inputs, cells)}")
     forward_s = {tp: [phases.forward_s for phases in inputs.times(tp=tp, mbs=1).values()] for tp in finite}
@@ -71,4 +74,9 @@ def _bytes(forward_s: Sequence[float]) -> bytes:
     return content.getvalue()
 
 
-EXPORTER = planner("AMP", files, needs=lambda asked: [layers(asked.degrees, [1])])
+def _degrees(gpus_per_vm: int, model: ModelConfig) -> list[int]:
+    """Return the degrees that AMP tries and over which the architecture can be split."""
+    return [tp for tp in tried(gpus_per_vm) if uneven_split(model, tp) is None]
+
+
+EXPORTER = planner(READER, files, needs=lambda asked: [layers(_degrees(asked.vm, asked.model), [1])])

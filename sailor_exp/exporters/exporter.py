@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from sailor_exp.exporters.inputs import Inputs
+    from sailor_exp.exporters.readers.reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Exporter:
 
     `files` returns all contents and writes nothing; it raises an error where an input is missing. `needs`: what must be
     measured before. `about_model`, `about_vm`: whether the files differ with the model, and with the GPUs of a VM.
-    `reads_database`: whether they come from the gathered database. `of_planner`: whether a planner reads them.
+    `reads_database`: whether they come from the gathered database. `reader`: the planner that opens them.
     """
 
     files: "Callable[[Inputs], Export]"
@@ -45,29 +46,31 @@ class Exporter:
     about_model: bool = True
     about_vm: bool = False
     reads_database: bool = False
-    of_planner: bool = False
+    reader: "Reader | None" = None
 
 
-def planner(name: str, files: "Callable[[Inputs], Mapping[str, bytes]]", *, needs: Needs = lambda _: []) -> Exporter:
+def planner(
+    reader: "Reader", files: "Callable[[Inputs], Mapping[str, bytes]]", *, needs: Needs = lambda _: []
+) -> Exporter:
     """Return the exporter of a planner that Sailor is compared with.
 
-    name: the name of the planner's directory. files: returns contents by file name. needs: what the planner needs
-    beside what all need: the gathered database, and the links, whose bandwidths all open.
+    files: returns contents by file name. needs: what the planner needs beside what all need: the gathered database, and
+    the links, whose bandwidths all open.
     """
 
     def all_needs(asked: Asked) -> list[Need]:
         return [*gathered(asked), *needs(asked), *of_profile(LINKS, asked)]
 
     def export(inputs: "Inputs") -> Export:
-        contents = files(inputs)
-        directory = inputs.place.baseline(name)
+        directory = inputs.place.baseline(reader.planner)
+        contents = {directory / file: content for file, content in files(inputs).items()}
         count = "1 file" if len(contents) == 1 else f"{len(contents)} files"
         return Export(
-            files={directory / file: content for file, content in contents.items()},
-            summary=f"{count} in {directory}/: {', '.join(contents)}",
+            files=contents,
+            summary=f"{count} in {directory}/: {', '.join(path.name for path in contents)}",
         )
 
-    return Exporter(files=export, needs=all_needs, about_vm=True, reads_database=True, of_planner=True)
+    return Exporter(files=export, needs=all_needs, about_vm=True, reads_database=True, reader=reader)
 
 
 def write(files: Mapping[Path, bytes]) -> None:

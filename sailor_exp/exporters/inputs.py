@@ -29,6 +29,7 @@ from sailor_exp.units import GIB
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, kw_only=True)
 class Extra(Generic[T]):
     """A file of measurements beside the database. `command` makes it; `key` is the option that gives its path."""

@@ -1,13 +1,14 @@
 """Metis' profiles: time and memory of each layer, one file a cell.
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Metis, which reads `mbs{m}_tmp{t}.json` of every cell
-that it plans with.
+that it plans with (readers/metis.py).
 """
 
 from typing import Any
 
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.readers.metis import READER, file_name
 from sailor_exp.files import json_file
 from sailor_exp.profiles.layers.published import PhaseTimes
 from sailor_exp.units import MIB
@@ -21,7 +22,7 @@ def files(inputs: Inputs) -> dict[str, bytes]:
     Raises MissingCellError where a cell is lost or a tp has no memory.
     """
     inputs.require_whole_grid()
-    return {f"mbs{mbs}_tmp{tp}.json": json_file.bytes_of(_cell(inputs, tp, mbs)) for tp, mbs in inputs.cells}
+    return {file_name(key): json_file.bytes_of(_cell(inputs, key.tp, key.mbs)) for key in inputs.cells}
 
 
 def _cell(inputs: Inputs, tp: int, mbs: int) -> dict[str, Any]:
@@ -61,4 +62,4 @@ def _execution_time(phases: list[PhaseTimes]) -> dict[str, Any]:
     }
 
 
-EXPORTER = planner("Metis", files)
+EXPORTER = planner(READER, files)

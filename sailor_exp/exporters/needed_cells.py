@@ -140,7 +140,7 @@ def _planned(group: _Group, compose: Compose) -> Iterator[_Planned]:
     composed = {name: _composed(group, compose, name) for name in group.exporters}
     exporters = [exporter_named(cell.exporter.name) for cell in composed.values() if cell.exporter]
     implied = [_DATABASE] if any(exporter.reads_database for exporter in exporters) else []
-    implied += [_BANDWIDTHS] if any(exporter.of_planner for exporter in exporters) else []
+    implied += [_BANDWIDTHS] if any(exporter.reader for exporter in exporters) else []
     composed = {**{name: composed.get(name) or _composed(group, compose, name) for name in implied}, **composed}
     for name, cell in composed.items():
         needs = _needs(cell, group.tps, group.microbatches) if name in group.exporters else []

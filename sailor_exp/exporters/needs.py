@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sailor_exp.config.architecture import uneven_split
 from sailor_exp.config.schema import ModelConfig
-from sailor_exp.profiles.grids import Grid, halvings
+from sailor_exp.profiles.grids import Grid
 from sailor_exp.profiles.registry import profile_named
 
 LAYERS, LINKS, OVERLAP = "layers", "network", "overlap"
@@ -21,11 +20,6 @@ class Asked:
     tps: Sequence[int]
     microbatches: Sequence[int]
 
-    @property
-    def degrees(self) -> list[int]:
-        """The powers of two that the GPUs of a machine and the architecture allow as tensor parallel degrees."""
-        return degrees_within(self.vm, self.model)
-
 
 class Need(NamedTuple):
     """The cells of one profile."""
@@ -35,11 +29,6 @@ class Need(NamedTuple):
 
 
 Needs = Callable[[Asked], Iterable[Need]]
-
-
-def degrees_within(vm: int, model: ModelConfig) -> list[int]:
-    """Return the powers of two up to the GPUs of a machine over which the architecture can be split."""
-    return [tp for tp in halvings(vm) if uneven_split(model, tp) is None]
 
 
 def grid_asked(asked: Asked) -> list[Need]:

@@ -11,6 +11,7 @@ from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.exporters.needs import layers, of_profile
 from sailor_exp.exporters.network.fits import Fit
+from sailor_exp.exporters.readers.oobleck import READER
 from sailor_exp.files import json_file
 from sailor_exp.profiles.oobleck.profile import ActivationBytes, read_file
 from sailor_exp.units import readable_bytes, readable_seconds
@@ -81,4 +82,4 @@ def _activation_bytes(inputs: Inputs, activations: Extra[ActivationBytes]) -> di
     return {layer: measured[layer] / inputs.gpus_per_vm for layer in inputs.kinds}
 
 
-EXPORTER = planner("Oobleck", files, needs=lambda asked: [layers([asked.vm], [1]), *of_profile("oobleck", asked)])
+EXPORTER = planner(READER, files, needs=lambda asked: [layers([asked.vm], [1]), *of_profile("oobleck", asked)])

@@ -9,6 +9,7 @@ from typing import Any
 from sailor_exp.config.architecture import Kind
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.readers.piper import READER
 from sailor_exp.files import json_file
 
 _NAMES = {
@@ -65,4 +66,4 @@ def _edge(inputs: Inputs, mbs: int, tp: int, layer: int) -> dict[str, int]:
     return {"sourceId": layer, "destId": layer + 1, "communicationCost": crossing_bytes}
 
 
-EXPORTER = planner("Piper", files)
+EXPORTER = planner(READER, files)

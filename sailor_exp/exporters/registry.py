@@ -4,9 +4,13 @@ import pkgutil
 from functools import cache
 from importlib import import_module, util
 
+from sailor_exp.config.schema import GatherConfig
 from sailor_exp.exporters.exporter import Exporter
 
 _PACKAGE = "sailor_exp.exporters"
+
+ALL = "sailor"
+"""The exporter with which `ready=true` asks about every planner: the default."""
 
 
 @cache
@@ -25,11 +29,6 @@ def exporter_named(name: str) -> Exporter:
     return exporter
 
 
-def planners() -> list[str]:
-    """Return the names of the exporters whose files a planner reads."""
-    return [name for name in _modules() if _is_exporter(name) and exporter_named(name).of_planner]
-
-
 def name_faults(name: str) -> list[str]:
     """Return the fault of an exporter's name in one sentence; empty where the name is right."""
     try:
@@ -38,6 +37,22 @@ def name_faults(name: str) -> list[str]:
         choices = ", ".join(module for module in _modules() if _is_exporter(module))
         return [f"exporter.name={name} is no exporter of sailor_exp/exporters/. Choose from {choices}."]
     return []
+
+
+def planners() -> list[str]:
+    """Return the names of the exporters that planners read."""
+    return [name for name in _modules() if _is_exporter(name) and exporter_named(name).reader is not None]
+
+
+def ready_faults(gather: GatherConfig) -> list[str]:
+    """Return the faults of the question whether planners are ready, one sentence each."""
+    name = gather.exporter.name
+    if not gather.ready or name_faults(name):
+        return []
+    writes = [f"ready=true writes nothing: leave out {key}=true" for key in ("report", "check") if getattr(gather, key)]
+    if name != ALL and exporter_named(name).reader is None:
+        return [*writes, f"ready=true asks about planners, and exporter={name} is none: {', '.join(planners())}"]
+    return writes
 
 
 def _modules() -> list[str]:

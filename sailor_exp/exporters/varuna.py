@@ -1,8 +1,7 @@
 """Varuna's profile: time and memory of each layer, tensor parallel over a whole VM.
 
-Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Varuna, which reads `profile_{gpus_per_vm}.json`. It takes
-the largest microbatch of layer 0, halves it down to 1, and looks each of them up for every layer (auto_config.py,
-`get_microbatch_size`).
+Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Varuna, which reads `profile_{gpus_per_vm}.json`
+(readers/varuna.py).
 """
 
 import warnings
@@ -13,6 +12,7 @@ from sailor_exp.errors import MissingInputError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.exporters.needs import LAYERS, Asked, Need
+from sailor_exp.exporters.readers.varuna import READER
 from sailor_exp.files import json_file
 from sailor_exp.profiles.grids import Grid, halvings
 from sailor_exp.profiles.layers.published import CellKey
@@ -96,4 +96,4 @@ def _needs(asked: Asked) -> list[Need]:
     return [Need(LAYERS, cells), Need("varuna", cells)]
 
 
-EXPORTER = planner("Varuna", files, needs=_needs)
+EXPORTER = planner(READER, files, needs=_needs)

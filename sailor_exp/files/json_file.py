@@ -19,17 +19,29 @@ _LONGEST = 60
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the object that a file holds; every number in it is finite.
+    """Return the object that a file holds.
 
-    Raises FileNotFoundError where there is no file, DamagedFileError for a file that is empty, truncated, not JSON, no
-    object, or has a number that is not finite.
+    Raises FileNotFoundError where there is no file, and the errors of `read_bytes` and `object_of`.
     """
+    return object_of(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a file. Raises FileNotFoundError, DamagedFileError for any other reason."""
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedFileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def object_of(path: Path, text: bytes) -> dict[str, Any]:
+    """Return the object that the content of a file is; every number in it is finite.
+
+    Raises DamagedFileError for a file that is empty, truncated, not JSON or no object, or that has a number that is not
+    finite.
+    """
     if not text.strip():
         raise DamagedFileError(path, "is empty")
     try:

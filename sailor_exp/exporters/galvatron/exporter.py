@@ -2,7 +2,7 @@
 
 Dialect: eth-easl/sailor at cf2c8e3, sailor/Planner/baselines/Galvatron, which reads `compute_profile.json`,
 `memory_profile.json` and `hw_prof.json` (the last one holds one VM size). Memory is in MiB, activations are per sample.
-It tries every power of two up to its GPUs as tp, and none above its constant `max_tp_deg` (galvatron_planner.py).
+What it tries is in readers/galvatron.py.
 """
 
 import warnings
@@ -17,14 +17,12 @@ from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
 from sailor_exp.exporters.inputs import Extra, Inputs
 from sailor_exp.exporters.needs import OVERLAP, layers, of_profile
 from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit, Network
+from sailor_exp.exporters.readers.galvatron import DEGREES, READER, smaller_file
 from sailor_exp.files import json_file
 from sailor_exp.profiles.galvatron.profile import read_file
 from sailor_exp.units import GIB, readable_bytes
 
 _MS = 1e3
-_DEGREES = (2, 4)
-"""What the reader tries as tp beside 1, which every memory profile has; the last one is its `max_tp_deg`."""
-
 _MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 1))
 
 
@@ -53,11 +51,10 @@ def _require_degrees(inputs: Inputs, strategies: Strategies, measured: Collectio
 
     The reader has no bandwidth of groups above `max_nodes`, so no cluster of more GPUs asks for anything.
     """
-    for tp in _DEGREES:
+    for tp in DEGREES:
         if tp > inputs.max_nodes or str(tp) in measured:
             continue
-        # A group has at least two GPUs, so there is no file for one.
-        fewer = f"exporter.max_nodes={tp - 1} makes a file for fewer" if tp > min(_DEGREES) else ""
+        fewer = smaller_file(tp)
         uneven = uneven_split(inputs.model, tp)
         if tp <= inputs.gpus_per_vm and uneven is None:
             what = f"the strategy 1_{tp}_1, which Galvatron asks for where there are {tp} GPUs or more"
@@ -133,7 +130,7 @@ def _overlap(inputs: Inputs) -> float:
 
 
 EXPORTER = planner(
-    "Galvatron",
+    READER,
     files,
     needs=lambda asked: [layers([1], [1]), *of_profile("galvatron", asked), *of_profile(OVERLAP, asked)],
 )

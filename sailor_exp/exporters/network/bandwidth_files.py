@@ -44,11 +44,16 @@ class Pair(NamedTuple):
 
 def with_intra(path: Path, content: Mapping[str, Any], gpu: str, links: Mapping[int, MeasuredLink]) -> dict[str, Any]:
     """Return intra_node_bandwidths.json with the measured links, by ranks; all else stays. Raises DamagedFileError."""
-    checked(path, content, _INTRA)
+    intra_in(path, content)
     entries = dict(content.get(gpu, {}))
     for ranks, link in links.items():
         _put(entries, ranks, link.fitted.entry)
     return {**content, gpu: entries}
+
+
+def intra_in(path: Path, content: Mapping[str, Any]) -> dict[str, dict[int, FitEntry]]:
+    """Return the fits of intra_node_bandwidths.json by GPU and ranks. Raises DamagedFileError for another shape."""
+    return checked(path, content, _INTRA)
 
 
 def pairs_in(path: Path, content: Mapping[str, Any]) -> dict[Pair, FitEntry]:

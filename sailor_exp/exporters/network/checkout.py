@@ -54,15 +54,24 @@ def refuse_a_wrong_root(root: Path) -> None:
 
 def _known(path: Path) -> set[tuple[str, ...]]:
     """Return the names and keys that the constants have, outermost first. Raises NotACheckoutError."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError, OSError) as error:
-        raise NotACheckoutError(path, f"cannot be read as Python: {error}") from error
-    known = {place for statement in tree.body for place in _places(statement)}
+    known = names_in(path)
     for name in (MEMORY, PRICES):
         if (name,) not in known:
             raise NotACheckoutError(path, f"has no dictionary {name}, which Sailor's planners read")
     return known
+
+
+def names_in(path: Path) -> set[tuple[str, ...]]:
+    """Return the names and keys that a file's assignments fill, outermost first. Raises NotACheckoutError."""
+    return {place for statement in parsed(path).body for place in _places(statement)}
+
+
+def parsed(path: Path) -> ast.Module:
+    """Return the code of a file of a checkout. Raises NotACheckoutError."""
+    try:
+        return ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError) as error:
+        raise NotACheckoutError(path, f"cannot be read as Python: {error}") from error
 
 
 def _places(statement: ast.stmt) -> Iterator[tuple[str, ...]]:
