@@ -3,7 +3,8 @@
 An exporter is the `EXPORTER` of a module, or of `exporter.py` in a folder, with the name that `exporter=` takes.
 """
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,9 @@ def planner(
 ) -> Exporter:
     """Return the exporter of a planner that Sailor is compared with.
 
-    files: returns contents by file name. needs: what the planner needs beside what all need: the gathered database, and
-    the links, whose bandwidths all open.
+    files: returns contents by file name. What the reader asks for with one VM and does not find in them is lacking; a
+    warning says what it asks for with more. needs: what the planner needs beside what all need: the gathered database,
+    and the links, whose bandwidths all open.
     """
 
     def all_needs(asked: Asked) -> list[Need]:
@@ -68,9 +70,20 @@ def planner(
         return Export(
             files=contents,
             summary=f"{count} in {directory}/: {', '.join(path.name for path in contents)}",
+            lacking=tuple(_lacking(inputs, reader, contents)),
         )
 
     return Exporter(files=export, needs=all_needs, about_vm=True, reads_database=True, reader=reader)
+
+
+def _lacking(inputs: "Inputs", reader: "Reader", contents: Mapping[Path, bytes]) -> Iterator[str]:
+    from sailor_exp.exporters.readers.ready import unready_in
+
+    for finding in unready_in(inputs, reader, contents):
+        if finding.nodes > 1:
+            warnings.warn(f"{reader.planner}: {finding}", stacklevel=3)
+        else:
+            yield str(finding)
 
 
 def write(files: Mapping[Path, bytes]) -> None:

@@ -331,7 +331,7 @@ def test_galvatron_advises_no_max_nodes_that_the_command_refuses(root: Path) -> 
 
 def test_galvatron_says_where_a_profile_of_smaller_machines_ends_its_reader(root: Path) -> None:
     rewrite(root / "profiles/memory_profile.json", lambda strategies: strategies.pop("1_4_1"))
-    said = r"1_4_1.*KeyError: 4 for 4 GPUs or more.* gpu=a100-40 vm=4 pp=1,2,4 tp=1,2,4`.*exporter\.max_nodes=3"
+    said = r"1_4_1.*KeyError: 4 for 4 GPUs or more.* gpu=a100-40 vm=4 pp=1,2,4 tp=1,2,4 .*exporter\.max_nodes=3"
     with pytest.warns(UserWarning, match=said):
         profile = exported(root, "galvatron", 2)["memory_profile.json"]
     assert list(profile["layertype_0"]["tp_activation_per_bsz_dict"]) == ["1", "2"]

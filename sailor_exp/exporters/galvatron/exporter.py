@@ -7,7 +7,6 @@ What it tries is in readers/galvatron.py.
 
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import replace
 
 from sailor_exp.config.architecture import uneven_split
 from sailor_exp.config.parameter_bytes import parameter_share_of_states
@@ -29,7 +28,7 @@ _MESSAGES_BYTES = tuple(LARGEST_MESSAGE_BYTES // part for part in (16, 8, 4, 2, 
 def files(inputs: Inputs) -> dict[str, bytes]:
     """Return the three profiles.
 
-    Warns of a tp that the reader will ask for and that a VM of so few GPUs cannot measure. Raises MissingCellError
+    A tp that the reader asks for and that a VM of so few GPUs cannot measure may be missing. Raises MissingCellError
     without tp=1 mbs=1, MissingInputError where any other strategy, or a fit or overlap coefficient, is missing,
     FitError where a fit gives no bandwidth, DamagedFileError where strategies contradict each other or a coefficient is
     below 1.
@@ -47,24 +46,16 @@ def files(inputs: Inputs) -> dict[str, bytes]:
 
 
 def _require_degrees(inputs: Inputs, strategies: Strategies, measured: Collection[str]) -> None:
-    """Refuse a tp that is missing although the VM can measure it, and warn of one that the VM cannot.
+    """Refuse a tp that is missing although the VM can measure it.
 
     The reader has no bandwidth of groups above `max_nodes`, so no cluster of more GPUs asks for anything.
     """
     for tp in DEGREES:
-        if tp > inputs.max_nodes or str(tp) in measured:
-            continue
-        fewer = smaller_file(tp)
-        uneven = uneven_split(inputs.model, tp)
-        if tp <= inputs.gpus_per_vm and uneven is None:
+        measurable = tp <= inputs.gpus_per_vm and uneven_split(inputs.model, tp) is None
+        if measurable and tp <= inputs.max_nodes and str(tp) not in measured:
             what = f"the strategy 1_{tp}_1, which Galvatron asks for where there are {tp} GPUs or more"
+            fewer = smaller_file(tp)
             raise strategies.missing(f"{what}{f' ({fewer})' if fewer else ''},")
-        way = uneven or f"`{replace(inputs.advice, vm=tp).profile('galvatron')}` measures it"
-        warnings.warn(
-            f"Galvatron: {strategies.path} has no strategy 1_{tp}_1: the reader ends in KeyError: {tp} for {tp} GPUs "
-            f"or more. {way}{f'; {fewer}' if fewer else ''}",
-            stacklevel=2,
-        )
 
 
 def compute_profile(inputs: Inputs) -> dict[str, float]:

@@ -1,14 +1,15 @@
-"""Whether planners find what they ask for in the files on disk."""
+"""Whether planners find what they ask for, in the files on disk and in files that an export is about to write."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sailor_exp.config.schema import GatherConfig
 from sailor_exp.errors import MissingCellError, MissingInputError, SailorExpError
 from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.readers import bandwidths, simulator
-from sailor_exp.exporters.readers.reader import Case, File, Finding, Reader, findings
+from sailor_exp.exporters.readers.reader import NODES, Case, File, Finding, Reader, findings
 from sailor_exp.exporters.registry import exporter_named
 
 
@@ -37,6 +38,18 @@ def answer(config: GatherConfig) -> Answer:
         if not all(finding.fine for finding in own):
             own = [_made_by(finding, case.commands.export(name), _making(case)) for finding in own]
     return Answer(planner=reader.planner, shared=tuple(shared), own=(*own, *reader.code(case)))
+
+
+def unready_in(inputs: Inputs, reader: Reader, contents: Mapping[Path, bytes]) -> Iterator[Finding]:
+    """Yield what a planner asks its own files for and will not find once these contents are written.
+
+    Groups have at most `exporter.max_nodes` members, so no larger cluster is asked about.
+    """
+    config = inputs.config
+    clusters = tuple(nodes for nodes in NODES if nodes * config.vm.gpus <= config.exporter.max_nodes)
+    case = Case(inputs=inputs, clusters=clusters, new=contents)
+    command = case.commands.export(config.exporter.name)
+    yield from (finding for finding in findings(case, reader.files(case, command)) if not finding.fine)
 
 
 def _shared(case: Case, reader: Reader) -> Iterator[File]:

@@ -289,3 +289,29 @@ def extras(directory: Path, layers: list[str]) -> None:
         for pp, tp in ((1, 1), (1, 2), (1, 4), (2, 1))
     }
     (directory / "memory_profile.json").write_text(json.dumps(strategies))
+
+
+def test_an_export_lacks_what_its_reader_looks_up_on_one_machine(root: Path) -> None:
+    """Metis looks up every power of two, also one that was never measured, and ends in KeyError."""
+    in_json(SIMULATOR, *TIMES, "4")(root / "export")
+    (root / "export/sailor/Planner/baselines/Metis" / OF / "mbs4_tmp1.json").unlink()
+    for tp in (2, 4):
+        (root / f"export/sailor/Planner/baselines/Metis/{OF}/mbs4_tmp{tp}.json").unlink()
+    export = exporter_named("metis").files(Inputs(configured(root, "metis", 4)))
+    assert [text.partition(":")[0] for text in export.lacking] == [f"mbs4_tmp{tp}.json" for tp in (1, 2, 4)]
+    assert all("missing" in text for text in export.lacking)
+
+
+def test_an_export_finds_a_file_of_another_model_beside_its_own(root: Path) -> None:
+    stale = root / "export" / AMP / "profile_8.npy"
+    stale.write_bytes(npy(34))
+    export = exporter_named("amp").files(Inputs(configured(root, "amp", 4)))
+    (said,) = export.lacking
+    assert said.startswith("profile_8.npy: 34 times; the model has 26 layer ids")
+
+
+def test_exports_of_the_published_data_lack_nothing_and_warn_of_nothing(root: Path) -> None:
+    with warnings.catch_warnings(action="error"):
+        warnings.filterwarnings("ignore", ".*is no good")
+        for name in EVERYONE:
+            assert exporter_named(name).files(Inputs(configured(root, name, 4))).lacking == ()
