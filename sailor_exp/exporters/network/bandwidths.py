@@ -53,19 +53,24 @@ def places_in(inputs: Inputs) -> Places:
 def merged_bandwidths(inputs: Inputs, places: Places, links: Sequence[MeasuredLink]) -> Bandwidths:
     """Return the bandwidth files with the links; a file of which nothing was measured is left out.
 
+    Links between VMs make the file of those inside, too, where there is none: VMs of one GPU have none inside, and the
+    simulator opens it.
+
     Raises DamagedFileError for a file of another shape, UnknownZoneError for a file that has other zones, and the
     errors of `Inputs.shared`.
     """
     inside = {link.count: link for link in links if link.scope == "intra"}
     between = {link.count: link for link in links if link.scope == "inter"}
+    intra = _intra(inputs, places.intra, inside) if links else {}
     multizone = _multizone(inputs, places, between) if between else Bandwidths(files={}, shown=())
-    return Bandwidths(files={**_intra(inputs, places.intra, inside), **multizone.files}, shown=multizone.shown)
+    return Bandwidths(files={**intra, **multizone.files}, shown=multizone.shown)
 
 
 def _intra(inputs: Inputs, path: Path | None, links: Mapping[int, MeasuredLink]) -> dict[Path, bytes]:
-    if path is None or not links:
+    if path is None:
         return {}
-    return {path: json_file.bytes_of(with_intra(path, inputs.shared(path), inputs.gpu, links))}
+    content = inputs.shared(path)
+    return {} if content and not links else {path: json_file.bytes_of(with_intra(path, content, inputs.gpu, links))}
 
 
 def _multizone(inputs: Inputs, places: Places, links: Mapping[int, MeasuredLink]) -> Bandwidths:

@@ -28,7 +28,7 @@ def files(case: Case, reader: Reader) -> Iterator[File]:
     ranks = vm if reader.asks_inside and vm > 1 else None
     yield File(
         path=path,
-        command=case.commands.fit("intra", max(vm, 2)),
+        command=case.commands.fit("intra" if vm > 1 else "inter", vm),
         holes=json_holes(path, lambda content: _intra(case, path, content, ranks)),
     )
 

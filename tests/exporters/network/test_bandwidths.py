@@ -54,6 +54,14 @@ def test_without_files_the_users_cluster_is_the_one_zone(tmp_path: Path) -> None
     )
 
 
+def test_machines_of_one_gpu_get_the_file_of_links_inside_without_any(tmp_path: Path) -> None:
+    """The simulator opens it (runtime_simulator.py, `Simulator`), and looks nothing up."""
+    exported(tmp_path, inter(1, 1.0))
+    assert content(tmp_path, INTRA) == {"CPU": {}}
+    there(tmp_path / "export", INTRA, {"A100-40": {"2": fit(200.0)}})
+    assert INTRA not in relative(exported(tmp_path))
+
+
 def test_the_fits_are_those_of_the_network_file(tmp_path: Path) -> None:
     exported(tmp_path, intra(2, 9.0), inter(2, 2.0))
     network = content(tmp_path, Path("sailor/providers/network_coeffs_all_homo.json"))
