@@ -56,8 +56,8 @@ def planner(
     """Return the exporter of a planner that Sailor is compared with.
 
     files: returns contents by file name. What the reader asks for with one VM and does not find in them is lacking; a
-    warning says what it asks for with more. needs: what the planner needs beside what all need: the gathered database,
-    and the links, whose bandwidths all open.
+    warning says what it asks for with more, and what no command fills. needs: what the planner needs beside what all
+    need: the gathered database, and the links, whose bandwidths all open.
     """
 
     def all_needs(asked: Asked) -> list[Need]:
@@ -80,7 +80,7 @@ def _lacking(inputs: "Inputs", reader: "Reader", contents: Mapping[Path, bytes])
     from sailor_exp.exporters.readers.ready import unready_in
 
     for finding in unready_in(inputs, reader, contents):
-        if finding.nodes > 1:
+        if finding.nodes > 1 or finding.command is None:
             warnings.warn(f"{reader.planner}: {finding}", stacklevel=3)
         else:
             yield str(finding)

@@ -30,6 +30,7 @@ def files(case: Case, reader: Reader) -> Iterator[File]:
         path=path,
         command=case.commands.fit("intra" if vm > 1 else "inter", vm),
         holes=json_holes(path, lambda content: _intra(case, path, content, ranks)),
+        merged=True,
     )
 
 
@@ -38,6 +39,7 @@ def _between(case: Case, path: Path, counts: Mapping[int, int]) -> File:
         path=path,
         command=_fit(case, counts),
         holes=json_holes(path, lambda content: _pairs(case, path, content, counts)),
+        merged=True,
     )
 
 

@@ -62,12 +62,14 @@ class Hole:
 class File:
     """A file that a reader opens.
 
-    `command`: makes it. `holes`: of its content; raises DamagedFileError, LayerIdsError, MixedShapesError.
+    `command`: makes it. `holes`: of its content; raises DamagedFileError, LayerIdsError, MixedShapesError. `merged`:
+    whether the command merges into it, and so refuses what is damaged or of another model.
     """
 
     path: Path
     command: str
     holes: Callable[[bytes], Iterator[Hole]]
+    merged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,10 +206,13 @@ def _findings_of(case: Case, file: File) -> Iterator[Finding]:
         yield Finding(path=file.path, state=State.missing, command=file.command)
         return
     except DamagedFileError as error:
-        yield Finding(path=file.path, state=State.damaged, text=error.fault, command=file.command)
+        text = f"{error.fault}: mend it or move it away first" if file.merged else error.fault
+        yield Finding(path=file.path, state=State.damaged, text=text, command=file.command)
         return
     except (LayerIdsError, MixedShapesError) as error:
-        yield Finding(path=file.path, state=State.other_model, text=error.fault, command=file.command)
+        way = ": set model.* to it, or use another model.name or export_root" if file.merged else ""
+        command = None if file.merged else file.command
+        yield Finding(path=file.path, state=State.other_model, text=error.fault + way, command=command)
         return
     if not holes:
         yield Finding(path=file.path, state=State.ready)

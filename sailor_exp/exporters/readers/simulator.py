@@ -14,6 +14,7 @@ runtime_simulator.py (`Simulator`). Per plan it looks up
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,8 @@ _MICROBATCHES = (1, 2, 4, 8)
 def files(case: Case, reader: Reader) -> Iterator[File]:
     """Yield the two files of the model that the simulator reads for the plans of a planner."""
     place, command = case.inputs.place, _making(case)
-    yield File(
-        path=place.llm_info, command=command, holes=json_holes(place.llm_info, lambda all_: _memory(case, reader, all_))
-    )
-    yield File(
-        path=place.simulator,
-        command=command,
-        holes=json_holes(place.simulator, lambda all_: _times(case, reader, all_)),
-    )
+    for path, holes in ((place.llm_info, _memory), (place.simulator, _times)):
+        yield File(path=path, command=command, holes=json_holes(path, partial(holes, case, reader)), merged=True)
 
 
 def shipped(case: Case) -> Iterator[Finding]:

@@ -196,6 +196,15 @@ def matches(pattern: str, said: str) -> bool:
     return re.search(pattern, said) is not None
 
 
+def test_what_a_command_would_refuse_is_to_be_done_by_hand_first(root: Path) -> None:
+    doubled(LLM_INFO, *MEMORY, "params_floats")(root / "export")
+    text(INTRA, "{")(root / "export")
+    memory, links = unready(root)["varuna"]
+    assert memory.command is None
+    assert memory.text.endswith(": set model.* to it, or use another model.name or export_root")
+    assert links.text.endswith(": mend it or move it away first")
+
+
 def test_a_cell_that_ran_out_of_memory_is_no_hole(root: Path) -> None:
     for mbs in ("1", "2", "4", "8"):
         in_json(SIMULATOR, *TIMES, mbs, "1")(root / "export")
