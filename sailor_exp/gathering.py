@@ -105,7 +105,11 @@ def export_all(jobs: Sequence[GatherConfig]) -> list[Done]:
     run, distinct = _Run(), dict[str, GatherConfig]()
     for job in jobs:
         distinct.setdefault(key_of(job), job)
-    return [run.carry_out(job) for job in distinct.values()]
+    done = [run.carry_out(job) for job in distinct.values()]
+    for key, names in run.unread_by.items():
+        if len(names) == len(done):
+            print(f"warning: exporter={','.join(dict.fromkeys(names))} does not read exporter.{key}", file=sys.stderr)
+    return done
 
 
 def key_of(job: GatherConfig) -> str:
@@ -124,9 +128,10 @@ def name_of(job: GatherConfig) -> str:
 
 @dataclass
 class _Run:
-    """The jobs of one command line, and the job that wrote each file."""
+    """The jobs of one command line, the job that wrote each file, and the exporters that did not read a key."""
 
     written: dict[Path, GatherConfig] = field(default_factory=dict)
+    unread_by: dict[str, list[str]] = field(default_factory=dict)
     reported: set[Path] = field(default_factory=set)
 
     def carry_out(self, job: GatherConfig) -> Done:
@@ -149,7 +154,7 @@ class _Run:
             with Inputs(job) as inputs:
                 export = exporter_named(job.exporter.name).files(inputs)
                 for key in inputs.unread():
-                    warnings.warn(f"exporter={job.exporter.name} does not read exporter.{key}", stacklevel=2)
+                    self.unread_by.setdefault(key, []).append(job.exporter.name)
                 for path, content in export.files.items():
                     self._warn_of_overwriting(path, content, job)
                 _show(export.shown)

@@ -243,6 +243,13 @@ def test_every_key_that_an_exporter_does_not_read_is_warned_of(tmp_path: Path, k
     assert (done.returncode, done.stderr) == (0, f"warning: exporter=piper does not read exporter.{name}\n")
 
 
+def test_a_key_is_warned_of_once_where_no_exporter_reads_it(tmp_path: Path) -> None:
+    done = gather(tmp_path, "-m", *lay_out(tmp_path), "exporter=amp,piper", "exporter.max_nodes=5")
+    assert (done.returncode, done.stderr) == (0, "warning: exporter=amp,piper does not read exporter.max_nodes\n")
+    done = gather(tmp_path, "-m", *lay_out(tmp_path), "exporter=amp,galvatron", "exporter.max_nodes=5")
+    assert (done.returncode, "does not read" in done.stderr) == (0, False)
+
+
 def test_every_export_refuses_a_root_that_is_beside_a_checkout(tmp_path: Path) -> None:
     write_grid(tmp_path / TINY, tps=(1,), microbatches=(1,))
     constants = tmp_path / "above/sailor/sailor/Planner/simulations/constants.py"
