@@ -240,7 +240,9 @@ def test_every_command_is_one_that_is_accepted(tmp_path: Path, vm: int) -> None:
     root = tmp_path / "a root"
     root.mkdir()
     bare = gather_config("model=opt-350", "gpu=h100-80", f"vm='{vm}'", f"export_root='{root}'", "profile_dir=profiles")
-    checkouts.lay_out(tmp_path / "other", 4)
+    in_json(GALVATRON / "memory_profile.json", "layertype_0", "tp_activation_per_bsz_dict", "4")(
+        checkouts.lay_out(tmp_path / "other", 4)
+    )
     other = configured(tmp_path / "other", "amp", 4, f"vm='{vm}'", "gpu=h100-80")
     zone = configured(tmp_path / "other", "amp", 4, f"vm='{vm}'", "exporter.zone=mine")
     commands = {
@@ -257,6 +259,7 @@ def test_every_command_is_one_that_is_accepted(tmp_path: Path, vm: int) -> None:
 
 def assert_accepted(words: list[str]) -> None:
     assert words[0] == "python"
+    assert sorted(words) == sorted({*words}), "no override is given twice"
     checked(words[2:], {"launch.py": LAUNCH, "gather.py": GATHER}[words[1]])
 
 
