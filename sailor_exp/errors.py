@@ -48,6 +48,17 @@ class GpuHereError(SailorExpError):
         super().__init__(f"gpu=auto: {fault}")
 
 
+class NoTensorFloat32Error(SailorExpError):
+    """The device has no TF32 tensor cores, so its results would be those of fp32."""
+
+    def __init__(self, *, found: str, capability: tuple[int, int]) -> None:
+        self.capability = capability
+        super().__init__(
+            f"precision=tf32 needs compute capability 8.0 or higher; {found} has {capability[0]}.{capability[1]}. "
+            "Choose precision=fp32."
+        )
+
+
 class TooFewDevicesError(SailorExpError):
     """There are fewer devices than ranks."""
 

@@ -1,20 +1,21 @@
 """Bytes of training for each parameter: what the measured engine holds, and what planners count.
 
 The measured engine is DeepSpeed with PyTorch's optimizers: its SGD has no momentum, and in fp32 it drops the gradients
-after each step. bf16 halves the parameter, and adds an fp32 master copy; gradients are fp32.
+after each step. tf32 has the tensors of fp32. bf16 halves the parameter, and adds an fp32 master copy; gradients are
+fp32.
 """
 
 from dataclasses import dataclass
 
 from sailor_exp.config.schema import Optimizer, Precision
 
-_PARAMETER = {Precision.fp32: 4, Precision.bf16: 2}
-_MASTER = {Precision.fp32: 0, Precision.bf16: 4}
+_PARAMETER = {Precision.fp32: 4, Precision.tf32: 4, Precision.bf16: 2}
+_MASTER = {Precision.fp32: 0, Precision.tf32: 0, Precision.bf16: 4}
 _STATES = {Optimizer.adam: 8, Optimizer.sgd: 0}
 _MOMENTUM_OF_PLANNERS = {Optimizer.adam: 0, Optimizer.sgd: 4}
 _COMMUNICATION = 4
 GRADIENT_BYTES = 4
-"""Bytes of the gradient of a parameter, in either precision."""
+"""Bytes of the gradient of a parameter, in every precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ def state_bytes(precision: Precision, optimizer: Optimizer) -> StateBytes:
     """Return the bytes that the measured engine holds for each parameter."""
     return StateBytes(
         gradient=GRADIENT_BYTES,
-        lasting_gradient=0 if precision is Precision.fp32 else GRADIENT_BYTES,
+        lasting_gradient=0 if precision.fp32_tensors else GRADIENT_BYTES,
         optimizer=_STATES[optimizer] + _MASTER[precision],
     )
 

@@ -17,10 +17,20 @@ CELL_KEYS = ("pp", "tp", "mbs", "num_microbatches", "ranks", "nodes")
 
 
 class Precision(StrEnum):
-    """Type of parameters and activations; bf16 keeps fp32 master weights and fp32 gradients."""
+    """Type of parameters and activations, and of the products on tensor cores.
+
+    fp32: products in full fp32. tf32: the same fp32 tensors, whose products may round their operands to TF32. bf16:
+    bf16 tensors, with fp32 master weights and fp32 gradients.
+    """
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
+
+    @property
+    def fp32_tensors(self) -> bool:
+        """Whether parameters and activations are fp32."""
+        return self is not Precision.bf16
 
 
 class Optimizer(StrEnum):
@@ -108,7 +118,10 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class GpuConfig:
-    """A kind of device. `memory_gb` counts 2^30 bytes per device."""
+    """A kind of device. `memory_gb` counts 2^30 bytes per device.
+
+    `tf32`: whether it has TF32 tensor cores (compute capability 8.0 or higher); None where only the device says it.
+    """
 
     name: str = MISSING
     device: Device = MISSING
@@ -116,6 +129,12 @@ class GpuConfig:
     memory_gb: float = MISSING
     device_name: str | None = None
     slurm_gres: str | None = None
+    tf32: bool | None = None
+
+    @property
+    def without_tf32(self) -> bool:
+        """Whether such a device is known to have no TF32 tensor cores."""
+        return self.device is Device.cpu or self.tf32 is False
 
 
 @dataclass(kw_only=True)

@@ -7,6 +7,7 @@ import torch
 
 from sailor_exp.config.schema import Cell, Device
 from sailor_exp.errors import DeviceMismatchError, TooFewDevicesError
+from sailor_exp.instruments.cuda_settings import settings
 from sailor_exp.records.provenance import DeviceFacts, cpu_model
 from sailor_exp.units import GIB
 
@@ -59,6 +60,7 @@ def facts(device: torch.device) -> DeviceFacts:
         clock_mhz={name: _whole(value) for name, value in zip(_CLOCKS, clocks, strict=True)},
         cuda=torch.version.cuda,
         nccl=_nccl_version(),
+        settings=settings(),
     )
 
 

@@ -15,6 +15,7 @@ from sailor_exp.config.schema import (
     GpuConfig,
     ModelConfig,
     PositionEmbedding,
+    Precision,
 )
 from sailor_exp.profiles.registry import NAMES, profile_of
 
@@ -24,12 +25,13 @@ def faults(cell: Cell) -> list[str]:
     if cell.profile.name not in NAMES:
         return [f"profile.name={cell.profile.name} is no profile. Choose from {', '.join(NAMES)}."]
     common = [*_key_faults(cell), *_model_faults(cell.model), *_gpu_faults(cell.gpu), *_sampling_faults(cell)]
-    return [*common, *profile_of(cell).faults(cell)]
+    return [*common, *_precision_faults(cell.precision, cell.gpu), *profile_of(cell).faults(cell)]
 
 
 def gather_faults(gather: GatherConfig) -> list[str]:
     """Return the faults in the configuration of a gathering or an export, one sentence each."""
     sentences = [*_model_faults(gather.model), *_gpu_faults(gather.gpu)]
+    sentences += _precision_faults(gather.precision, gather.gpu)
     if gather.vm.gpus < 1:
         sentences.append(f"vm.gpus={gather.vm.gpus} must be at least 1")
     if gather.check and gather.exporter.name != "sailor":
@@ -194,6 +196,12 @@ def _gpu_faults(gpu: GpuConfig) -> list[str]:
     except re.error as error:
         sentences.append(f"gpu.device_name={gpu.device_name!r} is not a regular expression: {error}")
     return sentences
+
+
+def _precision_faults(precision: Precision, gpu: GpuConfig) -> list[str]:
+    if precision is Precision.tf32 and gpu.without_tf32:
+        return [f"precision=tf32: gpu={gpu.name} has no TF32 tensor cores. Choose precision=fp32, or another gpu."]
+    return []
 
 
 def _sampling_faults(cell: Cell) -> list[str]:

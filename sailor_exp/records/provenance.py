@@ -16,7 +16,11 @@ from sailor_exp.records.base import Count, Frozen
 
 
 class DeviceFacts(Frozen):
-    """The device of one rank, under its driver's name, and the libraries that drive it; None for what is missing."""
+    """The device of one rank, under its driver's name, and the libraries that drive it; None for what is missing.
+
+    `settings`: what was in effect in the rank and decides how CUDA computes (sailor_exp/instruments/cuda_settings.py);
+    None on a CPU, and in records from before it was recorded.
+    """
 
     name: str
     uuid: str | None
@@ -25,6 +29,7 @@ class DeviceFacts(Frozen):
     clock_mhz: dict[str, int | None]
     cuda: str | None = None
     nccl: str | None = None
+    settings: dict[str, str | None] | None = None
 
 
 class Provenance(Frozen):

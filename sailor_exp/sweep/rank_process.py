@@ -19,8 +19,15 @@ import torch
 import torch.distributed
 
 from sailor_exp.config.schema import Cell, Device
-from sailor_exp.errors import DeviceMismatchError, InheritedCudaError, SailorExpError, TooFewDevicesError
+from sailor_exp.errors import (
+    DeviceMismatchError,
+    InheritedCudaError,
+    NoTensorFloat32Error,
+    SailorExpError,
+    TooFewDevicesError,
+)
 from sailor_exp.instruments.agreement import RankAgreement
+from sailor_exp.instruments.cuda_settings import check_precision
 from sailor_exp.instruments.device import check_device, facts, rank_device
 from sailor_exp.instruments.memory_limit import limit_data, limited
 from sailor_exp.profiles.registry import profile_of, rank_side
@@ -95,6 +102,8 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
         _refuse_inherited_cuda()
     device = rank_device(first, rank)
     check_device(first, device)
+    if profile_of(first).about_model:
+        check_precision(first, device)
     join_group(task.first_rank + rank, first, task.init_method, with_model=profile_of(first).about_model)
     _limit_memory(first, RankAgreement(device))
     voice.progress("building")
@@ -138,7 +147,7 @@ def cause_of(error: BaseException) -> Cause:
     text = str(error)
     if isinstance(error, InheritedCudaError):
         return Cause.inherited_cuda
-    if isinstance(error, DeviceMismatchError | TooFewDevicesError):
+    if isinstance(error, DeviceMismatchError | NoTensorFloat32Error | TooFewDevicesError):
         return Cause.refused
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Cause.out_of_memory

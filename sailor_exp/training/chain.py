@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sailor_exp.config.schema import Cell, Precision
+from sailor_exp.config.schema import Cell
 from sailor_exp.instruments.clock import Clock, Interval
 from sailor_exp.training.engine import Engine, UpdateIntervals
 from sailor_exp.training.parts import Batch, Part, build_parts
@@ -47,7 +47,7 @@ class Chain:
         self.engine = Engine(self.parts, cell, clock)
         self._clock = clock
         # In bf16 DeepSpeed's hooks accumulate into fp32 buffers during the backward, and leave no `.grad` to add to.
-        self.accumulates = cell.precision is Precision.fp32
+        self.accumulates = cell.precision.fp32_tensors
 
     def step(self, batch: Batch, entering: Callable[[str], None] = _ignore) -> StepIntervals:
         """Run one step; `entering` receives `"{phase} {part}"` before each phase of each part."""

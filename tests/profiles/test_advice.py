@@ -13,6 +13,8 @@ def test_what_was_measured_otherwise_than_usual_is_advised_so() -> None:
     advice = advice_of(gather_config("precision=bf16", "attention=sdpa"))
     assert advice.measure([(1, 1)]).endswith("vm=4 tp=1 mbs=1 precision=bf16 attention=sdpa")
     assert advice.gather() == "python gather.py model=gpt-tiny gpu=cpu precision=bf16 attention=sdpa"
+    tf32 = advice_of(gather_config("gpu=a100-40", "precision=tf32"))
+    assert tf32.gather() == "python gather.py model=gpt-tiny gpu=a100-40 precision=tf32"
 
 
 def test_network_and_overlap_are_measured_of_a_gpu_and_gathered_by_it() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from sailor_exp.profiles.faults import faults, infeasibility
-from tests.build.cells import cell
+from sailor_exp.profiles.faults import faults, gather_faults, infeasibility
+from tests.build.cells import cell, gather_config
 
 MODELS = ["gpt-tiny", "opt-350", "opt-30", "gpt-neo-2.7", "llama-3-8"]
 
@@ -18,6 +18,20 @@ def test_all_faults_are_told_at_once():
     assert len(faults(wrong)) == 5
     for word in ("tp=16", "seq_length=4096", "gpu.backend=nccl", "sampling.warmup=1", "stall_s=0"):
         assert word in found
+
+
+@pytest.mark.parametrize("gpu", ["cpu", "v100-16", "t4", "titan-rtx", "rtx-2080"])
+def test_tf32_is_refused_where_the_kind_of_device_is_known_to_have_none(gpu):
+    asked = (f"gpu={gpu}", "precision=tf32")
+    for found in (faults(cell(*asked)), gather_faults(gather_config(*asked))):
+        (fault,) = found
+        assert fault.startswith("precision=tf32: gpu=")
+        assert fault.endswith("has no TF32 tensor cores. Choose precision=fp32, or another gpu.")
+
+
+@pytest.mark.parametrize("gpu", ["a100-40", "h100-80", "rtx-3090", "l4"])
+def test_tf32_is_no_fault_on_other_devices(gpu):
+    assert faults(cell(f"gpu={gpu}", "precision=tf32")) == []
 
 
 def test_a_model_has_as_many_ranks_as_it_is_split_over():

@@ -83,6 +83,12 @@ def test_what_determines_the_numbers_is_in_the_identity(change):
     assert identity_of(cell(change)).digest != identity_of(cell()).digest
 
 
+def test_tf32_gives_other_cells_than_fp32_and_bf16():
+    digests = {identity_of(cell(f"precision={precision}")).digest for precision in ("fp32", "tf32", "bf16")}
+    assert len(digests) == 3
+    assert identity_of(cell("precision=fp32")).digest == identity_of(cell()).digest, "what was fp32 stays fp32"
+
+
 @pytest.mark.parametrize("change", ["force=true", "profile_dir=elsewhere", "sampling.max_steps=20", "vm='8'"])
 def test_what_does_not_is_not(change):
     assert identity_of(cell(change)).digest == identity_of(cell()).digest

@@ -162,15 +162,22 @@ def test_records_of_every_profile_of_version_1_are_read_with_their_numbers_where
             assert isinstance(record.measured, profile_named(record.identity.profile).schema)
 
 
+def without_nulls(content):
+    """The content without keys that are null: those that were added later are, in an earlier record."""
+    if isinstance(content, dict):
+        return {key: without_nulls(value) for key, value in content.items() if value is not None}
+    return [without_nulls(value) for value in content] if isinstance(content, list) else content
+
+
 def test_a_record_of_version_1_has_the_same_numbers_in_version_2(tmp_path):
     (path,) = (STORED / "gpt-tiny/CPU/records").glob("layers_*_tp2_mbs2_*.json")
     old, record = json.loads(path.read_text()), read_layers(path)
     new = json.loads(write(record, tmp_path).read_text())
     assert (old["version"], new["version"]) == (1, 2)
     for key in ("layers", "statistics", "memory", "samples"):
-        assert new["measurement"][key] == old[key]
+        assert without_nulls(new["measurement"][key]) == without_nulls(old[key])
     for key in ("outcome", "identity", "ending", "provenance"):
-        assert new[key] == old[key]
+        assert without_nulls(new[key]) == without_nulls(old[key])
 
 
 def test_a_record_of_a_profile_that_is_not_there_is_named_with_it(tmp_path):

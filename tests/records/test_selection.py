@@ -38,6 +38,7 @@ def test_the_memory_of_a_rank_and_the_options_of_a_profile_keep_no_record_away()
         ("gpu.name=other", "gpu.name"),
         ("gpu.backend=nccl", "gpu.backend"),
         ("precision=bf16", "precision"),
+        ("precision=tf32", "precision"),
         ("optimizer=sgd", "optimizer"),
         ("attention=sdpa", "attention"),
     ],

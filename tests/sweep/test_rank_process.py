@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sailor_exp.errors import TooFewDevicesError
+from sailor_exp.errors import NoTensorFloat32Error, TooFewDevicesError
 from sailor_exp.sweep.messages import Cause
 from sailor_exp.sweep.rank_process import cause_of
 
@@ -21,6 +21,7 @@ from sailor_exp.sweep.rank_process import cause_of
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), Cause.out_of_memory),
         (RuntimeError("Resource temporarily unavailable"), Cause.error),
         (TooFewDevicesError(asked=2, visible=0), Cause.refused),
+        (NoTensorFloat32Error(found="Tesla T4", capability=(7, 5)), Cause.refused),
         (RuntimeError("shape mismatch"), Cause.error),
     ],
 )

@@ -15,7 +15,7 @@ from tests.build.cells import cell
 DEVICE = torch.device("cpu")
 
 
-@pytest.fixture(params=["fp32", "bf16"])
+@pytest.fixture(params=["fp32", "tf32", "bf16"])
 def chain(request, alone):
     asked = cell("tp=1", "mbs=2", f"precision={request.param}")
     return Chain(asked, DEVICE, CpuClock()), batch_of(asked, DEVICE)

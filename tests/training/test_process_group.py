@@ -1,5 +1,8 @@
+import os
 import subprocess
 import sys
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -19,3 +22,27 @@ print([name for name in ("deepspeed", "megatron") if name in sys.modules])
     command = [sys.executable, "-c", program, str(tmp_path / "rendezvous")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("precision", "with_model", "allowed"),
+    [("tf32", True, True), ("fp32", True, False), ("bf16", True, False), ("tf32", False, False)],
+)
+def test_tf32_is_allowed_in_cells_of_that_precision_alone(tmp_path, precision, with_model, allowed):
+    """The product of profile=overlap is fp32: its identity has no precision."""
+    program = """
+import sys
+import torch
+from sailor_exp.training.process_group import join_group
+from tests.build.cells import cell
+
+path, precision, with_model = sys.argv[1:]
+torch.backends.cuda.matmul.allow_tf32 = True
+join_group(0, cell(f"precision={precision}"), f"file://{path}", with_model=with_model == "True")
+print(torch.backends.cuda.matmul.allow_tf32)
+"""
+    arguments = [str(tmp_path / "rendezvous"), precision, str(with_model)]
+    command = [sys.executable, "-c", program, *arguments]
+    environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1:] == [str(allowed)], done.stderr

@@ -157,7 +157,7 @@ def peak_bytes(
             in_flight=min(num_microbatches, len(stages) - number),
             logits_bytes=parts[-1].act_output_bytes if number == len(stages) - 1 > 0 else 0,
         )
-        dropped = precision is Precision.fp32
+        dropped = precision.fp32_tensors
         highest = max(
             moment for case in retained.cases() for moment in _moments(parts, case, dropped_gradients=dropped)
         )
