@@ -102,6 +102,27 @@ def test_values_of_llm_info_that_differ_are_told_with_both(tmp_path: Path) -> No
     assert "llm_info.json changed: gpt-tiny tp=1, layer 0: params_floats was 11, is 540672" in done.stdout
 
 
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_cells_of_unknown_precision_beside_those_that_are_gathered_are_told(tmp_path: Path, precision: str) -> None:
+    """As the published A100 profiles, whose head reaches 106 TFLOP/s where fp32 ends at 19.5."""
+    a100 = ("gpu=a100-40", f"precision={precision}")
+    write_grid(tmp_path / "published", "gpu=a100-40", tps=(1, 2), microbatches=(1,))
+    assert gather(tmp_path, "gpu=a100-40", "profile_dir=published").stderr == ""
+    write_grid(tmp_path / "own", *a100, tps=(1,), microbatches=(1,))
+    done = gather(tmp_path, *a100, "profile_dir=own")
+    assert done.returncode == 0
+    assert "warning: 1 cells that stayed in the database have no record here: precision and" in done.stderr
+    assert "A100-40 may have multiplied in TF32, as in the published A100 data" in done.stderr
+    assert f"asked for is precision={precision}" in done.stderr
+
+
+def test_where_tf32_cannot_be_nothing_is_told_of_it(tmp_path: Path) -> None:
+    write_grid(tmp_path / "one", "gpu=v100-16", tps=(1, 2), microbatches=(1,))
+    write_grid(tmp_path / "other", "gpu=v100-16", tps=(1,), microbatches=(1,))
+    for profile_dir in ("one", "other"):
+        assert gather(tmp_path, "gpu=v100-16", f"profile_dir={profile_dir}").stderr == ""
+
+
 def broken_record(directory: Path, text: str) -> Path:
     """The record of tp=1 mbs=1 with other contents."""
     path = record_files.write(measured(cell()), directory)

@@ -11,7 +11,7 @@ from sailor_exp.exporters.inputs import Inputs
 from sailor_exp.exporters.needs import gathered
 from sailor_exp.exporters.plausible.suspicions import suspicions_of
 from sailor_exp.exporters.sailor import accuracy, coverage
-from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of
+from sailor_exp.exporters.sailor.grid import PROFILE, Grid, grid_of, unknown_precision
 from sailor_exp.exporters.sailor.merge import Merged, merge
 from sailor_exp.exporters.sailor.shape import Source, check_shape
 from sailor_exp.profiles.layers import profile_file
@@ -39,6 +39,9 @@ def files(inputs: Inputs) -> Export:
         return replace(checked, shown=(*shown, *checked.shown), lacking=(lacks, *checked.lacking))
     check_shape(inputs.model, _sources(inputs, grid))
     merged = merge(inputs.place, inputs.model, grid.cells, grid.without_numbers(), inputs.shared)
+    if merged.stayed and not inputs.config.gpu.without_tf32:
+        stayed = f"{len(merged.stayed)} cells that stayed in the database have no record here"
+        warnings.warn(unknown_precision(inputs.config, stayed), stacklevel=2)
     return Export(
         files={**merged.files, **checked.files},
         shown=(*shown, *_changes(merged), *checked.shown),

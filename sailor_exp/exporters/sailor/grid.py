@@ -149,6 +149,8 @@ def grid_of(
         if entry.profile is not None:
             cells.cells[entry.key] = entry.profile
     foreign, foreign_warnings = _add_foreign(cells, profile_files)
+    if foreign:
+        foreign_warnings.append(unknown_precision(config, f"{len(foreign)} cells come from profile files"))
     return Grid(
         cells=dict(sorted(cells.cells.items())),
         outcomes=dict(sorted(cells.outcomes.items())),
@@ -159,6 +161,17 @@ def grid_of(
             *_cautions(Reason.versions, _version_warnings(selection.counting)),
             *_cautions(Reason.profile_files, foreign_warnings),
         ),
+    )
+
+
+def unknown_precision(config: GatherConfig, cells: str) -> str:
+    """Return the warning about cells without records, beside those of the configured precision."""
+    unknown = f"{cells}: precision and optimizer are not known of them"
+    if config.gpu.without_tf32:
+        return unknown
+    return (
+        f"{unknown}. {config.gpu.name} may have multiplied in TF32, as in the published A100 data, which is several "
+        f"times as fast as fp32; asked for is precision={config.precision.value}. Do not plan with both"
     )
 
 
@@ -213,6 +226,4 @@ def _add_foreign(cells: _Cells, files: Iterable[ProfileFile]) -> tuple[frozenset
         else:
             cells.cells[file.key], cells.outcomes[file.key] = file.profile, Outcome.ok
             foreign.add(file.key)
-    if foreign:
-        warnings.append(f"{len(foreign)} cells come from profile files: precision and optimizer are not known of them")
     return frozenset(foreign), warnings

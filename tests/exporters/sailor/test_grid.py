@@ -168,6 +168,15 @@ def test_a_profile_file_of_another_tool_is_a_cell(tmp_path: Path) -> None:
     assert found.warnings == ("1 cells come from profile files: precision and optimizer are not known of them",)
 
 
+def test_a_profile_file_of_a_gpu_with_tf32_is_told_to_be_of_either_precision(tmp_path: Path) -> None:
+    raw_profile(tmp_path / "profile_gpt-tiny_A100-40_1_1.json")
+    config = gather_config(*TINY, "gpu=a100-40")
+    (told,) = grid(config=config, files=profile_file.read_all(tmp_path, config.model, config.gpu.name)).warnings
+    assert told.startswith("1 cells come from profile files: precision and optimizer are not known of them.")
+    assert "A100-40 may have multiplied in TF32" in told
+    assert "asked for is precision=fp32" in told
+
+
 def test_a_record_counts_more_than_a_profile_file_and_that_is_said(tmp_path: Path) -> None:
     raw_profile(tmp_path / "profile_gpt-tiny_CPU_1_1.json", forward_s=9.0)
     found = grid(measured(cell(*TINY)), files=profile_files(tmp_path))
