@@ -63,6 +63,8 @@ def server(device: Device) -> ForkServerContext:
         "PYTHONSAFEPATH": "1",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
+    # The server loads cuBLAS, which reads this; its ranks set it for their precision (instruments/cuda_settings.py).
+    os.environ.pop("NVIDIA_TF32_OVERRIDE", None)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
     with _interrupts_ignored():

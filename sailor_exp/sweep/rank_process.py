@@ -27,7 +27,7 @@ from sailor_exp.errors import (
     TooFewDevicesError,
 )
 from sailor_exp.instruments.agreement import RankAgreement
-from sailor_exp.instruments.cuda_settings import check_precision
+from sailor_exp.instruments.cuda_settings import check_precision, set_environment
 from sailor_exp.instruments.device import check_device, facts, rank_device
 from sailor_exp.instruments.memory_limit import limit_data, limited
 from sailor_exp.profiles.registry import profile_of, rank_side
@@ -100,6 +100,7 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     voice.progress("joining")
     if first.gpu.device is Device.cuda:
         _refuse_inherited_cuda()
+        set_environment(first, about_model=profile_of(first).about_model)
     device = rank_device(first, rank)
     check_device(first, device)
     if profile_of(first).about_model:

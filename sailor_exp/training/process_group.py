@@ -6,8 +6,8 @@ from datetime import timedelta
 import torch
 import torch.distributed
 
-from sailor_exp.config.schema import Cell, Device, Precision
-from sailor_exp.instruments.cuda_settings import allow_tf32
+from sailor_exp.config.schema import Cell, Device
+from sailor_exp.instruments.cuda_settings import allow_tf32, tf32_asked
 from sailor_exp.instruments.network_address import address_towards, host_of, interface_of
 from sailor_exp.records.provenance import THREADS_PER_RANK
 
@@ -37,7 +37,7 @@ def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = Tr
 
         _start_deepspeed(cell)
         parallel_state.initialize_model_parallel(cell.tp, cell.pp, create_gloo_process_groups=False)
-    allow_tf32(allowed=with_model and cell.precision is Precision.tf32)
+    allow_tf32(allowed=tf32_asked(cell, about_model=with_model))
     torch.manual_seed(rank)
 
 

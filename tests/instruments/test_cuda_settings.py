@@ -1,10 +1,12 @@
 """What decides how CUDA computes, at its seam."""
 
+import os
+
 import pytest
 import torch
 
 from sailor_exp.errors import NoTensorFloat32Error
-from sailor_exp.instruments.cuda_settings import allow_tf32, check_precision, settings
+from sailor_exp.instruments.cuda_settings import allow_tf32, check_precision, set_environment, settings
 from tests.build.cells import cell
 
 DEVICE = torch.device("cuda", 0)
@@ -15,6 +17,25 @@ def _products_as_before():
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.parametrize("shell", ["0", "1", None])
+@pytest.mark.parametrize(
+    ("overrides", "about_model", "override"),
+    [
+        (("precision=fp32",), True, "0"),
+        (("precision=bf16",), True, "0"),
+        (("precision=tf32",), True, None),
+        (("profile=overlap", "ranks=2", "precision=tf32"), False, "0"),
+    ],
+)
+def test_what_the_shell_says_of_tf32_changes_no_number(monkeypatch, shell, overrides, about_model, override):
+    """cuBLAS takes NVIDIA_TF32_OVERRIDE before what torch asks for."""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", shell or "")
+    if shell is None:
+        monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
+    set_environment(cell("gpu=a100-40", *overrides), about_model=about_model)
+    assert os.environ.get("NVIDIA_TF32_OVERRIDE") == settings()["NVIDIA_TF32_OVERRIDE"] == override
 
 
 def of_capability(monkeypatch, name, capability):

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -10,6 +12,7 @@ import pytest
 
 from sailor_exp.sweep.messages import Cause, Death, Finished, Progress
 from sailor_exp.sweep.rank_group import RankGroup, verdict
+from tests.conftest import ROOT
 
 OOM = Death(cause=Cause.out_of_memory, message="can't allocate memory", phase="forward head")
 PEER = Death(cause=Cause.lost_peer, message="Connection closed by peer", phase="forward layer_1")
@@ -132,3 +135,20 @@ def test_ranks_are_killed_when_their_message_cannot_be_kept():
 def test_the_death_that_explains_the_others_is_the_verdict(deaths, rank, cause):
     end = verdict(deaths)
     assert (end.rank, end.death.cause) == (rank, cause)
+
+
+def test_the_server_that_loads_cublas_has_no_override_of_tf32(tmp_path):
+    """Its ranks set it for their precision; a library may have read it by then."""
+    program = """
+from pathlib import Path
+from multiprocessing import forkserver
+from sailor_exp.config.schema import Device
+from sailor_exp.sweep.rank_group import server
+
+server(Device.cpu)
+print("NVIDIA_TF32_OVERRIDE" in Path(f"/proc/{forkserver._forkserver._forkserver_pid}/environ").read_text())
+"""
+    environment = {**os.environ, "NVIDIA_TF32_OVERRIDE": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr

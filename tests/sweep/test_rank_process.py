@@ -1,9 +1,14 @@
+import os
+
 import pytest
 import torch
 
 from sailor_exp.errors import NoTensorFloat32Error, TooFewDevicesError
-from sailor_exp.sweep.messages import Cause
+from sailor_exp.sweep import rank_process
+from sailor_exp.sweep.messages import Cause, Task
 from sailor_exp.sweep.rank_process import cause_of
+from tests.build.cells import cell
+from tests.build.fake_instruments import Voice
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,32 @@ from sailor_exp.sweep.rank_process import cause_of
 )
 def test_running_out_of_memory_and_losing_a_peer_are_told_from_other_errors(error, cause):
     assert cause_of(error) is cause
+
+
+class FirstCallOfCudaError(Exception):
+    pass
+
+
+def environment_at_the_first_call_of_cuda(monkeypatch, *overrides):
+    """The variables that decide how CUDA computes, when a rank asks for its device."""
+    there = {}
+
+    def rank_device(cell, rank):
+        there.update({name: os.environ.get(name) for name in VARIABLES})
+        raise FirstCallOfCudaError
+
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "of the shell")
+    monkeypatch.setattr(rank_process, "rank_device", rank_device)
+    task = Task(cells=[cell("gpu=a100-40", *overrides)], init_method="", logs=[])
+    with pytest.raises(FirstCallOfCudaError):
+        rank_process._measure_all(0, Voice(), task)
+    return there
+
+
+VARIABLES = ("NVIDIA_TF32_OVERRIDE",)
+
+
+def test_a_rank_sets_what_decides_how_cuda_computes_before_it_calls_cuda(monkeypatch):
+    assert environment_at_the_first_call_of_cuda(monkeypatch) == {"NVIDIA_TF32_OVERRIDE": "0"}
+    assert environment_at_the_first_call_of_cuda(monkeypatch, "precision=tf32") == {"NVIDIA_TF32_OVERRIDE": None}
