@@ -9,6 +9,7 @@ from sailor_exp.errors import NoTensorFloat32Error
 
 _TF32_SINCE = (8, 0)
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
+_MAX_CONNECTIONS = "CUDA_DEVICE_MAX_CONNECTIONS"
 
 
 def check_precision(cell: Cell, device: torch.device) -> None:
@@ -33,8 +34,14 @@ def set_environment(cell: Cell, *, about_model: bool) -> None:
 
     NVIDIA_TF32_OVERRIDE goes before torch's setting inside NVIDIA's libraries: 1 makes fp32 products TF32, 0 the
     reverse.
+
+    CUDA_DEVICE_MAX_CONNECTIONS=1 is one queue for all streams, so kernels start in the order of their launches.
+    Megatron-Core relies on it: a backward launches the all-reduce of the input's gradient, then the product that gives
+    the weights' gradient (megatron/core/tensor_parallel/layers.py). Without a model CUDA's default holds: in one queue
+    a product would wait for all earlier all-reduces.
     """
     _set(_TF32_OVERRIDE, None if tf32_asked(cell, about_model=about_model) else "0")
+    _set(_MAX_CONNECTIONS, "1" if about_model else None)
 
 
 def allow_tf32(*, allowed: bool) -> None:
@@ -50,7 +57,7 @@ def settings() -> dict[str, str | None]:
         "matmul.allow_tf32": str(torch.backends.cuda.matmul.allow_tf32).lower(),
         "matmul.fp32_precision": precision,
         "cudnn.allow_tf32": str(torch.backends.cudnn.allow_tf32).lower(),
-        **{name: os.environ.get(name) for name in (_TF32_OVERRIDE,)},
+        **{name: os.environ.get(name) for name in (_TF32_OVERRIDE, _MAX_CONNECTIONS)},
     }
 
 

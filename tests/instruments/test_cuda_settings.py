@@ -13,7 +13,9 @@ DEVICE = torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def _products_as_before():
+def _all_as_before(monkeypatch):
+    for name in ("NVIDIA_TF32_OVERRIDE", "CUDA_DEVICE_MAX_CONNECTIONS"):
+        monkeypatch.setenv(name, "")
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     yield
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
@@ -36,6 +38,15 @@ def test_what_the_shell_says_of_tf32_changes_no_number(monkeypatch, shell, overr
         monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     set_environment(cell("gpu=a100-40", *overrides), about_model=about_model)
     assert os.environ.get("NVIDIA_TF32_OVERRIDE") == settings()["NVIDIA_TF32_OVERRIDE"] == override
+
+
+@pytest.mark.parametrize("shell", ["1", "32"])
+@pytest.mark.parametrize(("about_model", "connections"), [(True, "1"), (False, None)])
+def test_the_order_of_launches_is_megatrons_whatever_the_shell_says(monkeypatch, shell, about_model, connections):
+    monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", shell)
+    set_environment(cell("gpu=a100-40", "tp=2"), about_model=about_model)
+    assert os.environ.get("CUDA_DEVICE_MAX_CONNECTIONS") == connections
+    assert settings()["CUDA_DEVICE_MAX_CONNECTIONS"] == connections
 
 
 def of_capability(monkeypatch, name, capability):

@@ -55,9 +55,13 @@ def environment_at_the_first_call_of_cuda(monkeypatch, *overrides):
     return there
 
 
-VARIABLES = ("NVIDIA_TF32_OVERRIDE",)
+VARIABLES = ("NVIDIA_TF32_OVERRIDE", "CUDA_DEVICE_MAX_CONNECTIONS")
 
 
 def test_a_rank_sets_what_decides_how_cuda_computes_before_it_calls_cuda(monkeypatch):
-    assert environment_at_the_first_call_of_cuda(monkeypatch) == {"NVIDIA_TF32_OVERRIDE": "0"}
-    assert environment_at_the_first_call_of_cuda(monkeypatch, "precision=tf32") == {"NVIDIA_TF32_OVERRIDE": None}
+    def there(*overrides):
+        return tuple(environment_at_the_first_call_of_cuda(monkeypatch, *overrides).values())
+
+    assert there() == ("0", "1")
+    assert there("precision=tf32", "tp=2") == (None, "1")
+    assert there("profile=overlap", "ranks=2") == ("0", None), "its two streams must not share a queue"
