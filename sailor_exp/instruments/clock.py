@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from sailor_exp.config.schema import Device
+from sailor_exp.instruments.load import look
 from sailor_exp.units import Seconds
 
 
@@ -56,6 +57,7 @@ class CudaClock:
         return event
 
     def wait(self) -> None:
+        look()  # the work of a step is queued, and most of it is not done
         torch.cuda.synchronize()
 
     def seconds(self, interval: Interval) -> Seconds:

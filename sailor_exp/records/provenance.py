@@ -15,9 +15,30 @@ from sailor_exp.config.schema import Cell, plain, sampling_target
 from sailor_exp.records.base import Count, Frozen
 
 
+class ClockReading(Frozen):
+    """Clocks of a GPU at one moment, and the driver's reasons why they are below their highest.
+
+    None for what the driver does not say.
+    """
+
+    sm_mhz: Count | None
+    memory_mhz: Count | None
+    reasons: list[str] | None
+
+
+class LoadReadings(Frozen):
+    """Clocks under load. `queued`: while the last steps were queued, oldest first; `end`: when all were done."""
+
+    sm_max_mhz: Count | None
+    queued: list[ClockReading]
+    end: ClockReading
+
+
 class DeviceFacts(Frozen):
     """The device of one rank, under its driver's name, and the libraries that drive it; None for what is missing.
 
+    `clock_mhz`: before anything was measured, on an idle device. `load`: while it measured; None on a CPU, without the
+    driver's management library, and in records from before it was recorded.
     `settings`: what was in effect in the rank and decides how CUDA computes (sailor_exp/instruments/cuda_settings.py);
     None on a CPU, and in records from before it was recorded.
     """
@@ -30,6 +51,7 @@ class DeviceFacts(Frozen):
     cuda: str | None = None
     nccl: str | None = None
     settings: dict[str, str | None] | None = None
+    load: LoadReadings | None = None
 
 
 class Provenance(Frozen):

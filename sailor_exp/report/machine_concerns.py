@@ -1,32 +1,54 @@
 """Concerns about the machines and the software that measured the cells."""
 
 from collections.abc import Callable, Iterator
+from statistics import median
 
 from sailor_exp.exporters.sailor.grid import Reason
+from sailor_exp.records.provenance import LoadReadings
 from sailor_exp.report.concern import Concern, Weight, cells_of, counted, measure_command, named, were
 from sailor_exp.report.content import Content
 
 SLOWED = 0.9
-"""Share of its highest clock below which the report names a GPU as slowed."""
+"""Share of its highest clock below which the report names a GPU as slowed under load."""
+
+
+_THROTTLING = {"hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown"}
+"""Reasons that name a GPU as slowed whatever its clock: heat, or too little power from outside."""
+
+_IDLE = "gpu_idle"
 
 
 def _throttled(content: Content) -> Iterator[Concern]:
-    cells, lines = [], []
-    for key in content.measured:
-        for rank, device in enumerate(content.provenance[key].devices):
-            clock, most = device.clock_mhz.get("sm"), device.clock_mhz.get("sm_max")
-            if clock is not None and most and clock < SLOWED * most:
-                cells.append(key)
-                lines.append(f"{key}, rank {rank}: {clock} MHz of {most} MHz ({device.name})")
-    if cells:
+    """Yield a concern about clocks under load; records that only have clocks of an idle device give none."""
+    lines = [
+        (key, f"{key}, rank {rank}: {how} ({device.name})")
+        for key in content.measured
+        for rank, device in enumerate(content.provenance[key].devices)
+        if device.load is not None and (how := _slowed(device.load)) is not None
+    ]
+    if lines:
+        cells = list(dict.fromkeys(key for key, _ in lines))
         yield Concern(
             weight=Weight.doubtful,
-            title=f"A GPU was clocked below its highest in {counted(set(cells))}",
-            details=tuple(lines),
-            remedy="It ran hot, at its power limit, or idled when it was asked. `nvidia-smi -q -d PERFORMANCE` says "
-            "which. Cool it or lock its clocks, and measure again:",
+            title=f"A GPU was clocked below its highest or throttled in {counted(cells)}",
+            details=tuple(line for _, line in lines),
+            remedy="Training meets a power cap (sw_power_cap), too; heat and other causes are of this machine. "
+            "Cool it or lock its clocks, and measure again:",
             command=measure_command(content, cells, "force=true"),
         )
+
+
+def _slowed(load: LoadReadings) -> str | None:
+    """Return how a GPU was slower under load than it can be; None where it was not, or nothing is known."""
+    busy = [reading for reading in load.queued if _IDLE not in (reading.reasons or [])]
+    clocks = [reading.sm_mhz for reading in busy if reading.sm_mhz is not None]
+    reasons = dict.fromkeys(reason for reading in [*busy, load.end] for reason in reading.reasons or [])
+    reasons.pop(_IDLE, None)
+    low = bool(clocks and load.sm_max_mhz) and median(clocks) < SLOWED * (load.sm_max_mhz or 0)
+    if not low and not _THROTTLING & reasons.keys():
+        return None
+    clock = f"{median(clocks):g} MHz of {load.sm_max_mhz} MHz" if clocks else "clock not known"
+    return f"{clock}, {', '.join(reasons) or 'for no reason that the driver gives'}"
 
 
 def _neighbours(content: Content) -> Iterator[Concern]:

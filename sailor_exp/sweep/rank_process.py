@@ -29,6 +29,7 @@ from sailor_exp.errors import (
 from sailor_exp.instruments.agreement import RankAgreement
 from sailor_exp.instruments.cuda_settings import check_precision, set_environment
 from sailor_exp.instruments.device import check_device, facts, rank_device
+from sailor_exp.instruments.load import watch
 from sailor_exp.instruments.memory_limit import limit_data, limited
 from sailor_exp.profiles.registry import profile_of, rank_side
 from sailor_exp.sweep.messages import Cause, Death, Finished, Measured, Progress, Task
@@ -109,9 +110,11 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
     _limit_memory(first, RankAgreement(device))
     voice.progress("building")
     measuring = rank_side(first.profile.name)(first, device, voice)
-    device_facts = facts(device)
+    device_facts, load = facts(device), watch(device)
     for index, cell in enumerate(task.cells):
-        voice.send(Measured(cell=index, device=device_facts, share=measuring.measure(cell)))
+        share = measuring.measure(cell)
+        under_load = device_facts.model_copy(update={"load": load.taken()})
+        voice.send(Measured(cell=index, device=under_load, share=share))
 
 
 def _refuse_inherited_cuda() -> None:

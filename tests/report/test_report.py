@@ -12,7 +12,7 @@ import pytest
 from sailor_exp.profiles.check.comparison import COMPARED
 from sailor_exp.profiles.layers import profile_file
 from sailor_exp.records import files as record_files
-from sailor_exp.records.provenance import DeviceFacts
+from sailor_exp.records.provenance import ClockReading, DeviceFacts, LoadReadings
 from sailor_exp.records.record import Outcome, Record
 from sailor_exp.report.drawing.scales import linear_scale, log_scale, spread_out
 from tests.build.commands import gather
@@ -272,8 +272,21 @@ def unconverged() -> Record:
     return changed(measured(cell(tp=2), steps=100), "statistics", converged=False, relative_half_width=0.06)
 
 
-def slowed() -> Record:
-    device = DeviceFacts(name="A100", uuid=None, driver=None, memory_bytes=None, clock_mhz={"sm": 900, "sm_max": 1410})
+def with_load(*queued: tuple[int | None, list[str]], end: tuple[str, ...] = ("gpu_idle",)) -> Record:
+    """A record of tp 2 on an A100 that idled at 210 MHz before; clocks and reasons under load, and at the end."""
+    readings = [ClockReading(sm_mhz=mhz, memory_mhz=None, reasons=reasons) for mhz, reasons in queued]
+    device = DeviceFacts(
+        name="A100",
+        uuid=None,
+        driver=None,
+        memory_bytes=None,
+        clock_mhz={"sm": 210, "sm_max": 1410},
+        load=LoadReadings(
+            sm_max_mhz=1410, queued=readings, end=ClockReading(sm_mhz=210, memory_mhz=None, reasons=list(end))
+        )
+        if queued
+        else None,
+    )
     return changed(measured(cell(tp=2)), "provenance", devices=[device])
 
 
@@ -281,6 +294,22 @@ def skewed() -> Record:
     of = measured(cell(tp=2))
     step = of.measured.statistics.step
     return changed(of, "statistics", step=step.model_copy(update={"skew_s": step.value_s / 4}))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        with_load(),
+        with_load((1400, ["sw_power_cap"])),
+        with_load((210, ["gpu_idle"]), (345, ["gpu_idle"])),
+        with_load((None, [])),
+    ],
+    ids=["idle clocks of an older record", "a power cap that costs nothing", "idle", "no clocks"],
+)
+def test_a_gpu_that_was_not_slowed_under_load_is_not_named(tmp_path: Path, record: Record) -> None:
+    record_files.write(measured(cell()), tmp_path / TINY)
+    record_files.write(record, tmp_path / TINY)
+    assert "clocked below" not in report(tmp_path / TINY).decode()
 
 
 @pytest.mark.parametrize(
@@ -309,7 +338,21 @@ def skewed() -> Record:
             "1 records of an older method of measuring were left out",
             "Measure those cells again",
         ),
-        (slowed(), "tp=2 mbs=1, rank 0: 900 MHz of 1410 MHz", "nvidia-smi"),
+        (
+            with_load((900, ["sw_power_cap"]), (920, ["sw_power_cap"]), (940, [])),
+            "tp=2 mbs=1, rank 0: 920 MHz of 1410 MHz, sw_power_cap (A100)",
+            "Training meets a power cap",
+        ),
+        (
+            with_load((1410, ["gpu_idle"]), (1000, [])),
+            "rank 0: 1000 MHz of 1410 MHz, for no reason that the driver gives",
+            "force=true",
+        ),
+        (
+            with_load((1400, []), end=("hw_thermal_slowdown",)),
+            "throttled in 1 cell",
+            "rank 0: 1400 MHz of 1410 MHz, hw_thermal_slowdown (A100)",
+        ),
         (skewed(), "One rank is slower than the others in 1 cell: tp=2 mbs=1", "force=true"),
         (unmeasured(cell(tp=2), Outcome.oom), "1 cell ran out of memory: tp=2 mbs=1", "planners leave such cells out"),
         (changed(measured(cell(tp=2)), "memory", peak_bytes=2**33), "filled more than", "upper bounds"),

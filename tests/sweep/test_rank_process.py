@@ -1,14 +1,18 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from sailor_exp.errors import NoTensorFloat32Error, TooFewDevicesError
+from sailor_exp.instruments import load
 from sailor_exp.sweep import rank_process
 from sailor_exp.sweep.messages import Cause, Task
 from sailor_exp.sweep.rank_process import cause_of
 from tests.build.cells import cell
 from tests.build.fake_instruments import Voice
+from tests.build.fake_nvml import Library, install
+from tests.build.measurements import DEVICE
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,32 @@ def test_a_rank_sets_what_decides_how_cuda_computes_before_it_calls_cuda(monkeyp
     assert there() == ("0", "1")
     assert there("precision=tf32", "tp=2") == (None, "1")
     assert there("profile=overlap", "ranks=2") == ("0", None), "its two streams must not share a queue"
+
+
+def test_each_cell_has_the_clocks_of_its_own_end(monkeypatch):
+    sent, library = [], Library()
+    install(monkeypatch, library)
+
+    class Measuring:
+        def measure(self, cell):
+            library.mhz[1] = 1000 + cell.mbs
+            load.look()
+            return "share"
+
+    class Told(Voice):
+        def send(self, message):
+            sent.append(message)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1-2-3"))
+    monkeypatch.setattr(load, "_of_this_process", load.LoadWatch(None))
+    for name in ("check_device", "join_group", "_limit_memory", "_refuse_inherited_cuda", "set_environment"):
+        monkeypatch.setattr(rank_process, name, lambda *_, **__: None)
+    monkeypatch.setattr(rank_process, "rank_device", lambda *_: torch.device("cuda", 0))
+    monkeypatch.setattr(rank_process, "RankAgreement", lambda _: None)
+    monkeypatch.setattr(rank_process, "facts", lambda _: DEVICE)
+    monkeypatch.setattr(rank_process, "rank_side", lambda _: lambda *_: Measuring())
+    monkeypatch.setattr(load.time, "monotonic", iter(range(100)).__next__)
+    task = Task(cells=[cell("gpu=a100-40", f"mbs={mbs}") for mbs in (1, 2)], init_method="", logs=[])
+    rank_process._measure_all(0, Told(), task)
+    assert [[reading.sm_mhz for reading in one.device.load.queued] for one in sent] == [[1001], [1002]]
+    assert all(one.device.name == DEVICE.name for one in sent)
