@@ -10,6 +10,7 @@ from itertools import pairwise
 from sailor_exp.exporters.plausible.rating import Verdict
 from sailor_exp.exporters.plausible.suspicions import suspicions_of
 from sailor_exp.profiles.check.comparison import quantity_name
+from sailor_exp.profiles.layers.measurement import Statistics
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.record import Outcome
 from sailor_exp.report.concern import Concern, Weight, counted, measure_command, named
@@ -76,8 +77,12 @@ def _unconverged(content: Content) -> Iterator[Concern]:
 def _width(content: Content, key: CellKey) -> str:
     statistics = content.measured[key].statistics
     width = statistics.relative_half_width
-    interval = "too few steps for an interval" if width is None else f"±{percent(width)} for the calibrated step"
+    interval = "too few steps for an interval" if width is None else f"±{percent(width)} for {_step(statistics)}"
     return f"{key}: {interval} after {statistics.steps} steps, target ±{percent(statistics.target)}"
+
+
+def _step(statistics: Statistics) -> str:
+    return "the step" if statistics.calibrated is False else "the calibrated step"
 
 
 def _longer(content: Content, cells: Iterable[CellKey]) -> list[str]:

@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 
-from sailor_exp.config.schema import SamplingConfig
-from sailor_exp.instruments.sampling import StepTimes, StoppingRule, sample
+from sailor_exp.config.schema import Device, SamplingConfig
+from sailor_exp.instruments.sampling import LEAST_WARMUP_S, StepTimes, StoppingRule, sample
 from tests.build.fake_instruments import Alone
 
 
@@ -65,6 +65,72 @@ def test_steps_that_follow_the_machine_converge_by_calibration():
     numbers, _ = steps_run(drifting, Alone(), lambda number: 1.0 + number / 10, lambda number: 1.0 + number / 10)
     assert len(numbers) == 3 + 16
     assert drifting.converged()
+
+
+def test_the_kernels_own_noise_is_left_out_of_the_interval():
+    steady = rule(max_steps=40)
+    numbers, _ = steps_run(steady, Alone(), lambda number: 1.0 + number % 2 / 100, lambda number: 1 + number // 5 % 2)
+    assert len(numbers) == 3 + 16
+    assert steady.converged()
+    assert steady.calibrated() is False
+
+
+def test_an_interval_says_that_it_is_calibrated():
+    drifting = rule()
+    steps_run(drifting, Alone(), lambda number: 1.0 + number / 10, lambda number: 1.0 + number / 10)
+    assert drifting.calibrated() is True
+    assert rule().calibrated() is None
+
+
+def test_a_ratio_to_the_calibration_is_never_left_out():
+    ratio = StoppingRule(SamplingConfig(max_steps=40), 0.03, always_calibrated=True)
+    numbers, _ = steps_run(ratio, Alone(), calibration_s=lambda number: 1 + number // 5 % 2)
+    assert len(numbers) == 3 + 40
+    assert (ratio.converged(), ratio.calibrated()) == (False, True)
+
+
+class Warming:
+    """A clock on which each step takes a tenth of a second, and the first two a second."""
+
+    def __init__(self, monkeypatch):
+        self.now_s = 0.0
+        monkeypatch.setattr("sailor_exp.instruments.sampling.time.monotonic", lambda: self.now_s)
+
+    def step_s(self, number):
+        self.now_s += 0.1 if number >= 2 else 1.0
+        return 1.0
+
+
+def test_a_gpu_is_warm_when_ordinary_steps_have_run_for_half_a_second(monkeypatch):
+    steps, heard = Recorded(Warming(monkeypatch).step_s, lambda number: 1.0), []
+    least_s = LEAST_WARMUP_S[Device.cuda]
+    steps_rule = rule(warmup=3, min_steps=16)
+    warmup = sample(steps, Alone(), steps_rule, lambda *told: heard.append(told), least_warmup_s=least_s)
+    assert warmup == 2 + 5
+    assert heard[6:8] == [("warm-up", 7), ("sampling", 1)]
+    assert len(steps_rule._steps) == 16
+
+
+def test_steps_that_were_asked_for_are_enough_where_they_take_longer(monkeypatch):
+    steps = Recorded(Warming(monkeypatch).step_s, lambda number: 1.0)
+    assert sample(steps, Alone(), rule(warmup=9), lambda *_: None, least_warmup_s=0.5) == 9
+
+
+def test_all_ranks_warm_up_until_the_last_is_warm(monkeypatch):
+    class ColdPeer:
+        looks = 0
+
+        def maximum(self, values):
+            self.looks += 1
+            return [*values[:2], max(values[2], float(self.looks <= 10))]
+
+    steps = Recorded(Warming(monkeypatch).step_s, lambda number: 1.0)
+    assert sample(steps, ColdPeer(), rule(warmup=3), lambda *_: None, least_warmup_s=0.5) == 10
+
+
+def test_a_cpu_warms_up_for_the_steps_that_are_asked_for():
+    assert LEAST_WARMUP_S[Device.cpu] == 0
+    assert sample(Recorded(lambda _: 1.0, lambda _: 1.0), Alone(), rule(warmup=3), lambda *_: None) == 3
 
 
 def test_all_ranks_stop_when_one_is_out_of_time():

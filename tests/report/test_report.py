@@ -321,6 +321,11 @@ def test_a_gpu_that_was_not_slowed_under_load_is_not_named(tmp_path: Path, recor
             "tp=2 mbs=1: ±6.0\N{NO-BREAK SPACE}% for the calibrated step after 100 steps, target ±3.0",
             "sampling.budget_s=60",
         ),
+        (
+            changed(unconverged(), "statistics", calibrated=False),
+            "tp=2 mbs=1: ±6.0\N{NO-BREAK SPACE}% for the step after 100 steps",
+            "sampling.budget_s=60",
+        ),
         (unmeasured(cell(tp=2), Outcome.failed), "1 cell ended as failed: tp=2 mbs=1", "vm=4 tp=2 mbs=1"),
         (unmeasured(cell(tp=2), Outcome.timeout), "1 cell ended as timeout: tp=2 mbs=1", "stall_s="),
         (measured(cell(tp=2, mbs=2)), "2 cells were not measured: tp=1 mbs=2, tp=2 mbs=1", "vm=4 tp=1,2 mbs=1,2"),

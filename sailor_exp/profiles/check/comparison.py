@@ -165,7 +165,7 @@ def interleaved(
 def earlier(check: CheckMeasurement, record: Record[LayersMeasurement]) -> Prediction:
     """Predict from an ok record of `profile=layers` of the same cell, at the present speed of the machine."""
     samples, counts = record.measured.samples, record.measured.memory.kinds
-    speed = _calibration_s(check.chain) / _calibration_s(samples)
+    speed = _speed(check.chain, samples)
     predicted = predicted_iterations(samples, check.stages, check.num_microbatches)
     seconds = estimates(predicted, speed)
     peak = peak_bytes(
@@ -210,6 +210,12 @@ def _series(iterations: Sequence[Iteration], quantity: Quantity) -> list[float]:
     return [getattr(iteration, f"{quantity}_s") for iteration in iterations]
 
 
+def _speed(now: Samples, then: Samples) -> float:
+    """Return how many times as long the calibration kernel takes now; 1 where then it was another kernel."""
+    alike = now.calibration.alike(then.calibration) if now.calibration is not None else then.calibration is None
+    return _calibration_s(now) / _calibration_s(then) if alike else 1.0
+
+
 def _calibration_s(samples: Samples) -> float:
     """Return the median seconds of the calibration kernel on the slowest rank, over the steps that count."""
     return median(slowest_rank(counting(samples, samples.calibration_s)))
@@ -223,4 +229,4 @@ def _ranks(samples: Samples, start: int, stop: int) -> Samples:
         )
         for part in samples.parts
     ]
-    return Samples(warmup=samples.warmup, parts=parts, calibration_s=samples.calibration_s[start:stop])
+    return samples.model_copy(update={"parts": parts, "calibration_s": samples.calibration_s[start:stop]})

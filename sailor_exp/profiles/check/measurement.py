@@ -59,7 +59,8 @@ class Prediction(Frozen):
     """What the costs of parts predict for the full model's step.
 
     `source`: the chain whose steps ran in turn with the full model's, or a record of `profile=layers`; `record` is the
-    file of that. `speed`: the factor of the record's seconds: those of the calibration kernel now over then.
+    file of that. `speed`: the factor of the record's seconds: those of the calibration kernel now over then, or 1 if
+    the record has those of another kernel.
     """
 
     source: Source
@@ -77,8 +78,8 @@ class CheckMeasurement(Frozen):
     `layers` maps each layer id of the model to a kind of part. `stages`: S lists, the kinds of the parts on each stage.
     `chain`: raw samples of the chain. `kinds`: bytes of one rank for each kind of part, under the names of PartMemory.
     `measured`: forward and backward are those of all stages together, the update that of the slowest. `peak_bytes`:
-    highest of each rank, with the full model alone. `relative_half_width`: of the interval of the calibrated round, a
-    step of the chain and one of the full model.
+    highest of each rank, with the full model alone. `relative_half_width`: of the interval of a round, a step of the
+    chain and one of the full model; `calibrated`: as in `layers`.
     """
 
     layers: dict[str, str]
@@ -90,6 +91,7 @@ class CheckMeasurement(Frozen):
     converged: bool
     target: NonNegative
     relative_half_width: NonNegative | None
+    calibrated: bool | None = None
     measured: dict[Quantity, Estimate]
     exchange: Estimate
     kinds: dict[str, dict[str, Count]]

@@ -152,6 +152,7 @@ def _measurement(cell: Cell, shares: Sequence[CheckShare]) -> CheckMeasurement:
         converged=rule.converged(),
         target=rule.target,
         relative_half_width=rule.half_width(),
+        calibrated=rule.calibrated(),
         measured=estimates(measured_iterations(full, len(stages))[chain.warmup :]),
         exchange=estimate(slowest_rank(counting(chain, full.exchange_s))),
         kinds={kind: counts.model_dump() for kind, counts in kinds.items()},

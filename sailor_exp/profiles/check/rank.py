@@ -9,12 +9,20 @@ import torch
 
 from sailor_exp.config.schema import Cell, sampling_target
 from sailor_exp.instruments.agreement import RankAgreement
-from sailor_exp.instruments.calibration import Calibration
+from sailor_exp.instruments.calibration import calibration_for
 from sailor_exp.instruments.clock import Clock, Interval, clock_for
 from sailor_exp.instruments.footprint import footprint
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import allocated_bytes, forget_the_past, peak_meter
-from sailor_exp.instruments.sampling import StepTimes, StoppingRule, Throttled, Voice, no_garbage_collection, sample
+from sailor_exp.instruments.sampling import (
+    LEAST_WARMUP_S,
+    StepTimes,
+    StoppingRule,
+    Throttled,
+    Voice,
+    no_garbage_collection,
+    sample,
+)
 from sailor_exp.profiles.check.measurement import CheckShare, FullSamples
 from sailor_exp.profiles.layers.rank import OBSERVED_STEP, ChainSteps
 from sailor_exp.training.chain import Chain
@@ -30,8 +38,8 @@ class CheckRank:
         self._voice = voice
         self._clock = clock_for(cell.gpu.device)
         self._chain = Chain(cell, device, self._clock)
-        self._calibration = Calibration(cell.gpu.device, device)
         self._agreement = RankAgreement(device)
+        self._calibration = calibration_for(cell, device, self._clock, self._agreement)
 
     def measure(self, cell: Cell) -> CheckShare:
         """Run steps of both in turn until the stopping rule has enough."""
@@ -44,8 +52,14 @@ class CheckRank:
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with no_garbage_collection():
-            sample(_Rounds(chain, full, self._agreement), self._agreement, rule, Throttled(self._voice).progress)
-        return CheckShare(chain=chain.share(cell.sampling.warmup), full=full.samples(), peak_bytes=full.peak_bytes())
+            warmup = sample(
+                _Rounds(chain, full, self._agreement),
+                self._agreement,
+                rule,
+                Throttled(self._voice).progress,
+                least_warmup_s=LEAST_WARMUP_S[cell.gpu.device],
+            )
+        return CheckShare(chain=chain.share(warmup), full=full.samples(), peak_bytes=full.peak_bytes())
 
 
 class _Rounds:

@@ -6,6 +6,7 @@ Legend: T ranks, N steps, warm-up first.
 from collections.abc import Sequence
 
 from sailor_exp.records.base import Count, Frozen, NonNegative
+from sailor_exp.records.calibration import CalibrationKernel
 
 
 class PartSamples(Frozen):
@@ -27,11 +28,16 @@ class PartSamples(Frozen):
 
 
 class Samples(Frozen):
-    """All steps of a cell; the first `warmup` of them count in no statistic. `calibration_s`: shape (T, N)."""
+    """All steps of a cell; the first `warmup` of them count in no statistic.
+
+    `calibration_s`: of one product of the calibration kernel, shape (T, N). `calibration`: that kernel; None on a CPU
+    (one product of 256 x 256 ones in fp32), and in records from before it was recorded.
+    """
 
     warmup: Count
     parts: list[PartSamples]
     calibration_s: list[list[NonNegative]]
+    calibration: CalibrationKernel | None = None
 
 
 class Timing(Frozen):
@@ -61,12 +67,17 @@ class KindStatistics(Frozen):
 
 
 class Statistics(Frozen):
-    """Statistics of the samples. `converged`: the interval of the calibrated step reached `target` in `steps` steps."""
+    """Statistics of the samples. `converged`: the interval of the step reached `target` in `steps` steps.
+
+    `calibrated`: whether that interval is of the calibrated step, which it is unless dividing by the calibration widens
+    it; None in records from before it was recorded, in which it always is.
+    """
 
     steps: Count
     converged: bool
     target: NonNegative
     relative_half_width: NonNegative | None
+    calibrated: bool | None = None
     step: Timing
     kinds: dict[str, KindStatistics]
 
@@ -129,6 +140,7 @@ def joined_samples(shares: Sequence[Samples]) -> Samples:
         warmup=first.warmup,
         parts=[_joined_part([share.parts[place] for share in shares]) for place in range(len(first.parts))],
         calibration_s=[rank for share in shares for rank in share.calibration_s],
+        calibration=first.calibration,
     )
 
 

@@ -37,9 +37,9 @@ class LayersProfile(Profile[ChainShare, LayersMeasurement]):
     )
     legend = (
         "Times: trimmed mean over the steps of the slowest rank, ± half-width of the 95 % interval of batch medians.\n"
-        "Converged: that interval of the whole step, calibrated, is within the target; otherwise the same command with "
-        "a larger\nsampling.max_steps or sampling.budget_s measures again. Memory of one rank: what a part keeps for "
-        "its backward,\nand its highest above where it began."
+        "Converged: that interval of the whole step, calibrated where that narrows it, is within the target; otherwise "
+        "the same\ncommand with a larger sampling.max_steps or sampling.budget_s measures again. Memory of one rank: "
+        "what a part keeps for\nits backward, and its highest above where it began."
     )
     tidy_columns: ClassVar[Mapping[str, type]] = {
         "part": str,

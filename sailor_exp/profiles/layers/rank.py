@@ -6,11 +6,19 @@ import torch
 
 from sailor_exp.config.schema import Cell, sampling_target
 from sailor_exp.instruments.agreement import RankAgreement
-from sailor_exp.instruments.calibration import Calibration
-from sailor_exp.instruments.clock import Clock, Interval, clock_for
+from sailor_exp.instruments.calibration import Calibration, calibration_for
+from sailor_exp.instruments.clock import Clock, clock_for
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import forget_the_past
-from sailor_exp.instruments.sampling import StepTimes, StoppingRule, Throttled, Voice, no_garbage_collection, sample
+from sailor_exp.instruments.sampling import (
+    LEAST_WARMUP_S,
+    StepTimes,
+    StoppingRule,
+    Throttled,
+    Voice,
+    no_garbage_collection,
+    sample,
+)
 from sailor_exp.profiles.layers.measurement import ChainShare, Memory, PartMemory, PartSamples, Samples, largest_part
 from sailor_exp.profiles.layers.rank_observer import MemoryObserver, PartFootprint, StepFootprint
 from sailor_exp.training.chain import Chain, StepIntervals
@@ -28,8 +36,8 @@ class LayersRank:
         self._voice = voice
         self._clock = clock_for(cell.gpu.device)
         self._chain = Chain(cell, device, self._clock)
-        self._calibration = Calibration(cell.gpu.device, device)
         self._agreement = RankAgreement(device)
+        self._calibration = calibration_for(cell, device, self._clock, self._agreement)
 
     def measure(self, cell: Cell) -> ChainShare:
         """Sample one cell until the stopping rule has enough."""
@@ -39,8 +47,14 @@ class LayersRank:
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with no_garbage_collection():
-            sample(steps, self._agreement, rule, Throttled(self._voice).progress)
-        return steps.share(cell.sampling.warmup)
+            warmup = sample(
+                steps,
+                self._agreement,
+                rule,
+                Throttled(self._voice).progress,
+                least_warmup_s=LEAST_WARMUP_S[cell.gpu.device],
+            )
+        return steps.share(warmup)
 
 
 @dataclass
@@ -75,15 +89,13 @@ class ChainSteps:
 
     def calibrate(self) -> None:
         """Run the calibration kernel just before the next step, and mark its time."""
-        start = self._clock.now()
-        self._calibration.run()
-        self._calibration_interval = Interval(start, self._clock.now())
+        self._calibration_interval = self._calibration.run()
 
     def run(self, number: int) -> StepTimes:
         """Run step `number`, counted from 0."""
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
-        self._calibration_s.append(self._clock.seconds(self._calibration_interval))
+        self._calibration_s.append(self._calibration.seconds(self._calibration_interval))
         return StepTimes(step_s=self._keep(intervals), calibration_s=self._calibration_s[-1])
 
     def share(self, warmup: int) -> ChainShare:
@@ -95,6 +107,7 @@ class ChainSteps:
                 warmup=warmup,
                 parts=[self._part_samples(place) for place in range(len(self._seconds))],
                 calibration_s=[self._calibration_s],
+                calibration=self._calibration.kernel,
             ),
             memory=self._memory(self._footprint),
         )

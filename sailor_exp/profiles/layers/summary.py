@@ -25,6 +25,7 @@ def statistics_of(cell: Cell, samples: Samples) -> Statistics:
         converged=rule.converged(),
         target=rule.target,
         relative_half_width=rule.half_width(),
+        calibrated=rule.calibrated(),
         step=timing(slowest_s, skew_s=rank_skew(step_s)),
         kinds={kind: _kind_statistics(samples, costs, kind) for kind in costs[0].kinds},
     )

@@ -46,7 +46,7 @@ class OverlapRank:
     def measure(self, cell: Cell) -> OverlapMeasurement:
         """Sample rounds until the interval of the times together over those alone is within the target."""
         self._voice.progress("warm-up")
-        rule = StoppingRule(cell.sampling, sampling_target(cell))
+        rule = StoppingRule(cell.sampling, sampling_target(cell), always_calibrated=True)
         with no_garbage_collection():
             rounds = Rounds(self._together, counts(self._together, self._agreement, cell.gpu.device), self._agreement)
             sample(rounds, self._agreement, rule, Throttled(self._voice).progress)

@@ -11,6 +11,7 @@ from sailor_exp.profiles.check.measurement import CheckShare, FullSamples
 from sailor_exp.profiles.check.profile import PROFILE
 from sailor_exp.profiles.identity import identity_of
 from sailor_exp.records import files as record_files
+from sailor_exp.records.calibration import CalibrationKernel
 from sailor_exp.records.record import Outcome
 from sailor_exp.report.content import content_of
 from sailor_exp.report.page import page
@@ -102,6 +103,26 @@ def test_an_earlier_record_predicts_at_the_speed_of_today(tmp_path):
     assert before.speed == 1.0
     assert errors(made, "earlier")["backward"] == 0.0
     assert errors(made, "earlier")["forward"] == 0.0
+
+
+FP32, BF16 = (CalibrationKernel(dtype=dtype, size=2048, repeats=4) for dtype in ("float32", "bfloat16"))
+
+
+@pytest.mark.parametrize(
+    ("then", "speed"),
+    [(BF16.model_copy(update={"repeats": 40}), 0.5), (FP32, 1.0), (None, 1.0)],
+    ids=["the same products", "another precision", "a record from before"],
+)
+def test_the_speed_of_today_is_known_by_the_same_kernel_alone(tmp_path, then, speed):
+    of = records.cell(*QUICK, f"profile_dir={tmp_path}")
+    record = records.measured(of)
+    earlier = record.measured.samples.model_copy(update={"calibration": then, "calibration_s": [[0.002] * 6]})
+    record_files.write(records.changed(record, samples=earlier), tmp_path)
+    ranks = rank(full(1.0, 1.0, 1.0))
+    samples = ranks.chain.samples.model_copy(update={"calibration": BF16})
+    chain = ranks.chain.model_copy(update={"samples": samples})
+    (_, before) = checked(tmp_path, ranks.model_copy(update={"chain": chain})).measured.predictions
+    assert before.speed == speed
 
 
 @pytest.mark.parametrize("method", [1, 3])

@@ -33,6 +33,13 @@ def test_a_layer_is_timed_where_it_runs_after_a_layer():
     assert found.kinds["layer"].backward.median_s == 1.0
 
 
+@pytest.mark.parametrize(("kernel_s", "calibrated"), [([1.0, 2.0] * 3, False), ([0.001] * 6, True)])
+def test_the_record_says_whether_its_interval_is_calibrated(kernel_s, calibrated):
+    steady = of_ranks([part("head", "head", [9.0, 9.0, 1.0, 1.0, 1.0, 1.0])])
+    found = statistics_of(ASKED, steady.model_copy(update={"calibration_s": [kernel_s]}))
+    assert (found.calibrated, found.relative_half_width) == (calibrated, 0.0)
+
+
 def test_layers_that_have_no_like_stand_for_themselves():
     parts = [part("embedding", "embedding", 9.0), part("layer", "layer", 1.0), part("head", "head", 9.0)]
     found = statistics_of(ASKED, of_ranks(parts, parts))

@@ -8,9 +8,10 @@ import torch
 
 from sailor_exp.config.schema import Device
 from sailor_exp.instruments.sampling import StoppingRule, sample
+from sailor_exp.profiles.overlap import rank
 from sailor_exp.profiles.overlap.rank import Counts, Rounds, counts
 from sailor_exp.profiles.overlap.rank_work import Kind, Streams, Threads, Timed, Work
-from tests.build.fake_instruments import Alone, ToldClock
+from tests.build.fake_instruments import Alone, ToldClock, Voice
 from tests.build.link_records import overlap_cell
 
 QUICK = ("sampling.warmup=2", "sampling.min_steps=4", "sampling.max_steps=4")
@@ -30,6 +31,26 @@ class FakeTogether:
         slower = {Kind.product: 1.5, Kind.all_reduce: 1.25}[kind] if others else 1.0
         lasts_s = count * alone_s[kind] * slower
         return Timed(seconds=lasts_s, outlasted=others * alone_s[kind.other] >= lasts_s)
+
+
+def test_the_interval_is_that_of_the_slowdown_whatever_is_narrower(monkeypatch):
+    """Times together alone may hold steadier than their ratio to those alone, which is what is asked."""
+    rules = []
+
+    class StoppedError(Exception):
+        pass
+
+    def sampled(steps, agreement, rule, progress):
+        rules.append(rule)
+        raise StoppedError
+
+    monkeypatch.setattr(rank, "sample", sampled)
+    monkeypatch.setattr(rank, "work_on", lambda *_: None)
+    monkeypatch.setattr(rank, "together_on", lambda *_: FakeTogether())
+    monkeypatch.setattr(rank, "RankAgreement", lambda _: Alone())
+    with pytest.raises(StoppedError):
+        rank.OverlapRank(overlap_cell(*QUICK), torch.device("cpu"), Voice()).measure(overlap_cell(*QUICK))
+    assert [rule.always_calibrated for rule in rules] == [True]
 
 
 def test_each_kind_is_timed_alone_and_while_four_times_as_much_of_the_other_runs():
