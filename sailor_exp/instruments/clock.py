@@ -31,6 +31,9 @@ class Clock(Protocol):
     def seconds(self, interval: Interval) -> Seconds:
         """Return the length of an interval. Both marks must have passed: call `wait` first."""
 
+    def launch_seconds(self, interval: Interval) -> Seconds | None:
+        """Return how long the host took from mark to mark, to launch the work; None where the host does the work."""
+
 
 class CpuClock:
     """`time.perf_counter_ns`: work on a CPU is done when its call returns."""
@@ -44,6 +47,17 @@ class CpuClock:
     def seconds(self, interval: Interval) -> Seconds:
         return Seconds((interval.stop - interval.start) / 1e9)
 
+    def launch_seconds(self, interval: Interval) -> None:  # noqa: ARG002
+        return None
+
+
+@dataclass(frozen=True)
+class CudaMark:
+    """An event in the stream, and the host's clock when it was put there."""
+
+    event: torch.cuda.Event
+    host_ns: int
+
 
 class CudaClock:
     """CUDA events in the current stream, with a resolution of half a microsecond.
@@ -51,17 +65,20 @@ class CudaClock:
     Nothing waits for the stream inside a step, so that launches run ahead of the device as in training.
     """
 
-    def now(self) -> torch.cuda.Event:
+    def now(self) -> CudaMark:
         event: torch.cuda.Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
-        return event
+        return CudaMark(event, time.perf_counter_ns())
 
     def wait(self) -> None:
         look()  # the work of a step is queued, and most of it is not done
         torch.cuda.synchronize()
 
     def seconds(self, interval: Interval) -> Seconds:
-        return Seconds(interval.start.elapsed_time(interval.stop) / 1e3)
+        return Seconds(interval.start.event.elapsed_time(interval.stop.event) / 1e3)
+
+    def launch_seconds(self, interval: Interval) -> Seconds:
+        return Seconds((interval.stop.host_ns - interval.start.host_ns) / 1e9)
 
 
 def clock_for(device: Device) -> Clock:

@@ -10,12 +10,13 @@ from itertools import pairwise
 from sailor_exp.exporters.plausible.rating import Verdict
 from sailor_exp.exporters.plausible.suspicions import suspicions_of
 from sailor_exp.profiles.check.comparison import quantity_name
-from sailor_exp.profiles.layers.measurement import Statistics
+from sailor_exp.profiles.layers.measurement import Statistics, Timing
 from sailor_exp.profiles.layers.published import CellKey
 from sailor_exp.records.record import Outcome
 from sailor_exp.report.concern import Concern, Weight, counted, measure_command, named
 from sailor_exp.report.content import Content
 from sailor_exp.report.drawing.figures import percent
+from sailor_exp.units import readable_seconds
 
 NEAR_FULL = 0.9
 """Share of a cell's memory limit above which the report names the cell as nearly full."""
@@ -154,6 +155,30 @@ def _skewed(content: Content) -> Iterator[Concern]:
         )
 
 
+def _launch_bound(content: Content) -> Iterator[Concern]:
+    """Yield a concern about phases that take no longer than the host needs to launch them."""
+    phases = {key: list(_bound_phases(cell.statistics)) for key, cell in content.measured.items()}
+    cells = [key for key, bound in phases.items() if bound]
+    if cells:
+        yield Concern(
+            weight=Weight.note,
+            title=f"Launches bind the time of some parts in {counted(cells)}: {named(cells)}",
+            details=tuple(f"{key}: {', '.join(phases[key])}" for key in cells),
+            remedy="The device is done with them as soon as the host has launched them, or sooner. So their time is "
+            "also that of this host's cores, and training is slower than their sum where its queue of launches runs "
+            "empty. A larger microbatch has more work for each launch.",
+        )
+
+
+def _bound_phases(statistics: Statistics) -> Iterator[str]:
+    for kind, phases in statistics.kinds.items():
+        for name in ("forward", "backward", "update"):
+            timing: Timing = getattr(phases, name)
+            if timing.launch_bound and timing.launch_s is not None:
+                took, launched = readable_seconds(timing.median_s), readable_seconds(timing.launch_s)
+                yield f"{kind} {name} {took}, launched in {launched}"
+
+
 def _nearly_full(content: Content) -> Iterator[Concern]:
     cells = [
         key
@@ -208,6 +233,7 @@ LOOKS: tuple[Callable[[Content], Iterator[Concern]], ...] = (
     _shrinking,
     _implausible,
     _skewed,
+    _launch_bound,
     _nearly_full,
     _out_of_memory,
 )

@@ -15,7 +15,7 @@ from sailor_exp.profiles.registry import profile_named
 from sailor_exp.records.files import read_every
 from sailor_exp.records.record import Outcome
 from tests.build.commands import gather
-from tests.build.records import FORWARD_S, cell, measured, unmeasured, write_grid
+from tests.build.records import FORWARD_S, cell, changed, measured, unmeasured, write_grid
 from tests.build.reference_data import REFERENCE
 
 RECORDS = [
@@ -63,6 +63,18 @@ def test_a_time_on_a_gpu_with_a_peak_has_its_share_of_it() -> None:
 
 def test_a_time_on_a_cpu_has_no_share() -> None:
     assert {(row["share_of_peak"], row["share_of_bandwidth"]) for row in as_csv(RECORDS)} == {("", "")}
+
+
+def test_a_phase_that_launches_bind_is_marked() -> None:
+    record = measured(cell())
+    kinds = dict(record.measured.statistics.kinds)
+    forward = kinds["head"].forward.model_copy(update={"launch_s": 0.002, "launch_bound": True})
+    kinds["head"] = kinds["head"].model_copy(update={"forward": forward})
+    statistics = record.measured.statistics.model_copy(update={"kinds": kinds})
+    table = as_csv([(Path("ok.json"), changed(record, statistics=statistics))])
+    marks = {(row["part"], row["phase"]): (row["launch_s"], row["launch_bound"]) for row in table}
+    assert marks.pop(("head", "forward")) == ("0.002", as_csv(RECORDS[:1])[0]["converged"])
+    assert set(marks.values()) == {("", "")}
 
 
 def test_a_cell_without_numbers_has_one_row_whose_numbers_are_empty() -> None:

@@ -290,6 +290,16 @@ def with_load(*queued: tuple[int | None, list[str]], end: tuple[str, ...] = ("gp
     return changed(measured(cell(tp=2)), "provenance", devices=[device])
 
 
+def launch_bound() -> Record:
+    """The forward of the head takes 1 ms at tp 2, and so does its launch."""
+    of = measured(cell(tp=2))
+    kinds = dict(of.measured.statistics.kinds)
+    forward = kinds["head"].forward.model_copy(update={"launch_s": 0.001, "launch_bound": True})
+    backward = kinds["head"].backward.model_copy(update={"launch_s": 0.0001, "launch_bound": False})
+    kinds["head"] = kinds["head"].model_copy(update={"forward": forward, "backward": backward})
+    return changed(of, "statistics", kinds=kinds)
+
+
 def skewed() -> Record:
     of = measured(cell(tp=2))
     step = of.measured.statistics.step
@@ -325,6 +335,11 @@ def test_a_gpu_that_was_not_slowed_under_load_is_not_named(tmp_path: Path, recor
             changed(unconverged(), "statistics", calibrated=False),
             "tp=2 mbs=1: ±6.0\N{NO-BREAK SPACE}% for the step after 100 steps",
             "sampling.budget_s=60",
+        ),
+        (
+            launch_bound(),
+            "Launches bind the time of some parts in 1 cell: tp=2 mbs=1",
+            "tp=2 mbs=1: head forward 990 us, launched in 1.00 ms",
         ),
         (unmeasured(cell(tp=2), Outcome.failed), "1 cell ended as failed: tp=2 mbs=1", "vm=4 tp=2 mbs=1"),
         (unmeasured(cell(tp=2), Outcome.timeout), "1 cell ended as timeout: tp=2 mbs=1", "stall_s="),

@@ -222,10 +222,13 @@ def _calibration_s(samples: Samples) -> float:
 
 
 def _ranks(samples: Samples, start: int, stop: int) -> Samples:
-    """Return the samples of the ranks from `start` to before `stop`."""
+    """Return the samples of the ranks from `start` to before `stop`, without launches, which no prediction uses."""
     parts = [
         part.model_copy(
-            update={times: values[start:stop] for times in (*TIMES, "accumulate_s") if (values := getattr(part, times))}
+            update={
+                "launch": None,
+                **{times: values[start:stop] for times in (*TIMES, "accumulate_s") if (values := getattr(part, times))},
+            }
         )
         for part in samples.parts
     ]

@@ -50,6 +50,21 @@ def step_costs(samples: Samples) -> list[StepCost]:
     return [_cost(samples, rank, step) for step, rank in enumerate(_slowest(samples))]
 
 
+def launch_seconds(samples: Samples, kind: str, times: str) -> list[float] | None:
+    """Return the host's seconds to launch a phase of a kind in every step, on the rank with the slowest step.
+
+    None where the host does the work itself. Raises NoSamplesError.
+    """
+    launches = [part.launch for part in parts_that_stand_for(samples, kind, times)]
+    known = [launch for launch in launches if launch is not None]
+    if len(known) < len(launches):
+        return None
+    return [
+        statistics.fmean(getattr(launch, times)[rank][step] for launch in known)
+        for step, rank in enumerate(_slowest(samples))
+    ]
+
+
 def step_seconds(samples: Samples) -> list[list[float]]:
     """Return the seconds of each step on each rank, all phases of all parts without accumulating: shape (T, N)."""
     ranks = range(len(samples.calibration_s))

@@ -8,6 +8,17 @@ from collections.abc import Sequence
 from sailor_exp.records.base import Count, Frozen, NonNegative
 from sailor_exp.records.calibration import CalibrationKernel
 
+LAUNCH_BOUND = 1.1
+"""Times its launch time up to which a phase counts as bound by its launches."""
+
+
+class LaunchSamples(Frozen):
+    """Raw times of the host between the marks of one part, in seconds, each of shape (T, N): of launching its work."""
+
+    forward_s: list[list[NonNegative]]
+    backward_s: list[list[NonNegative]]
+    update_s: list[list[NonNegative]]
+
 
 class PartSamples(Frozen):
     """Raw times of one part of the chain, in seconds, each of shape (T, N).
@@ -15,7 +26,8 @@ class PartSamples(Frozen):
     `kind`: the kind of the model's layers that the part stands for. `overhead_s`: an even share of what DeepSpeed's
     step takes beyond the updates of all parts; a training step pays that once, not once a layer. `accumulate_s`: the
     time of adding to the part's gradients, as the backward of each microbatch after the first does; None where
-    DeepSpeed's own hooks accumulate inside the backward (bf16), and in records of method 1.
+    DeepSpeed's own hooks accumulate inside the backward (bf16), and in records of method 1. `launch`: None on a CPU,
+    and in records from before it was recorded.
     """
 
     part: str
@@ -25,6 +37,7 @@ class PartSamples(Frozen):
     update_s: list[list[NonNegative]]
     overhead_s: list[list[NonNegative]]
     accumulate_s: list[list[NonNegative]] | None = None
+    launch: LaunchSamples | None = None
 
 
 class Samples(Frozen):
@@ -44,13 +57,17 @@ class Timing(Frozen):
     """One phase of one kind of part, in each step on the rank with the slowest step, so that phases add up.
 
     `value_s`: the trimmed mean, which planners add up. `relative_half_width`: of the 95 % interval of batch medians;
-    None if there were too few steps.
+    None if there were too few steps. `launch_s`: median of the host's time to launch the phase; None on a CPU, for what
+    is no phase of a part, and in records from before it was recorded. `launch_bound`: whether the median is at most
+    LAUNCH_BOUND times that: the device waits for launches, or would without the work that is queued before.
     """
 
     value_s: NonNegative
     median_s: NonNegative
     relative_half_width: NonNegative | None
     skew_s: NonNegative
+    launch_s: NonNegative | None = None
+    launch_bound: bool | None = None
 
 
 class KindStatistics(Frozen):
@@ -173,6 +190,15 @@ def _joined_part(shares: Sequence[PartSamples]) -> PartSamples:
         update_s=ranks("update_s"),
         overhead_s=ranks("overhead_s"),
         accumulate_s=ranks("accumulate_s") if accumulates else None,
+        launch=_joined_launch([share.launch for share in shares if share.launch is not None]),
+    )
+
+
+def _joined_launch(shares: Sequence[LaunchSamples]) -> LaunchSamples | None:
+    if not shares:
+        return None
+    return LaunchSamples(
+        **{times: [rank for share in shares for rank in getattr(share, times)] for times in LaunchSamples.model_fields}
     )
 
 

@@ -48,6 +48,8 @@ class LayersProfile(Profile[ChainShare, LayersMeasurement]):
         "value_s": float,
         "relative_half_width": float,
         "skew_s": float,
+        "launch_s": float,
+        "launch_bound": bool,
         "count": int,
         "converged": bool,
         **dict.fromkeys(PartMemory.model_fields, int),

@@ -19,7 +19,15 @@ from sailor_exp.instruments.sampling import (
     no_garbage_collection,
     sample,
 )
-from sailor_exp.profiles.layers.measurement import ChainShare, Memory, PartMemory, PartSamples, Samples, largest_part
+from sailor_exp.profiles.layers.measurement import (
+    ChainShare,
+    LaunchSamples,
+    Memory,
+    PartMemory,
+    PartSamples,
+    Samples,
+    largest_part,
+)
 from sailor_exp.profiles.layers.rank_observer import MemoryObserver, PartFootprint, StepFootprint
 from sailor_exp.training.chain import Chain, StepIntervals
 from sailor_exp.training.parts import Batch, batch_of, parameter_count
@@ -58,9 +66,19 @@ class LayersRank:
 
 
 @dataclass
+class _LaunchSeconds:
+    """Raw seconds of the host between the marks of one part, step by step; empty where the host does the work."""
+
+    forward_s: list[float] = field(default_factory=list)
+    backward_s: list[float] = field(default_factory=list)
+    update_s: list[float] = field(default_factory=list)
+
+
+@dataclass
 class _PartSeconds:
     """Raw seconds of one part, step by step."""
 
+    launch: _LaunchSeconds = field(default_factory=_LaunchSeconds)
     forward_s: list[float] = field(default_factory=list)
     backward_s: list[float] = field(default_factory=list)
     update_s: list[float] = field(default_factory=list)
@@ -122,6 +140,7 @@ class ChainSteps:
             update_s=[seconds.update_s],
             overhead_s=[seconds.overhead_s],
             accumulate_s=[seconds.accumulate_s] if self._chain.accumulates else None,
+            launch=_launch_samples(seconds.launch),
         )
 
     def _memory(self, footprint: StepFootprint) -> Memory:
@@ -142,6 +161,21 @@ class ChainSteps:
             intervals, self._footprint = observer.step(self._batch)
         return intervals
 
+    def _keep_launches(self, intervals: StepIntervals) -> None:
+        """Append the host's seconds of every part, where launching is not the work itself."""
+        update = intervals.update
+        copies_s = sum(self._clock.launch_seconds(interval) or 0.0 for interval in update.copies)
+        for seconds, times, own_update, share in zip(
+            self._seconds, intervals.parts, update.parts, self._shares, strict=True
+        ):
+            phases = [self._clock.launch_seconds(interval) for interval in (times.forward, times.backward, own_update)]
+            forward_s, backward_s, update_s = phases
+            if forward_s is None or backward_s is None or update_s is None:
+                return
+            seconds.launch.forward_s.append(forward_s)
+            seconds.launch.backward_s.append(backward_s)
+            seconds.launch.update_s.append(update_s + share * copies_s)
+
     def _keep(self, intervals: StepIntervals) -> float:
         """Append the seconds of every part; return the seconds of the step without accumulating."""
         update = intervals.update
@@ -157,8 +191,15 @@ class ChainSteps:
             seconds.overhead_s.append(overhead_s / len(self._seconds))
             if times.accumulate is not None:
                 seconds.accumulate_s.append(self._clock.seconds(times.accumulate))
+        self._keep_launches(intervals)
         parts_s = sum(seconds.forward_s[-1] + seconds.backward_s[-1] for seconds in self._seconds)
         return parts_s + self._clock.seconds(update.whole)
+
+
+def _launch_samples(launch: _LaunchSeconds) -> LaunchSamples | None:
+    if not launch.forward_s:
+        return None
+    return LaunchSamples(forward_s=[launch.forward_s], backward_s=[launch.backward_s], update_s=[launch.update_s])
 
 
 def _part_memory(footprint: PartFootprint) -> PartMemory:

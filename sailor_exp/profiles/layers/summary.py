@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from sailor_exp.config.schema import Cell, sampling_target
 from sailor_exp.instruments.sampling import StepTimes, StoppingRule
-from sailor_exp.profiles.layers.costs import StepCost, counting, step_costs, step_seconds
-from sailor_exp.profiles.layers.measurement import KindStatistics, Samples, Statistics, Timing
+from sailor_exp.profiles.layers.costs import StepCost, counting, launch_seconds, step_costs, step_seconds
+from sailor_exp.profiles.layers.measurement import LAUNCH_BOUND, KindStatistics, Samples, Statistics, Timing
 from sailor_exp.stats import median, rank_skew, relative_half_width, slowest_rank, trimmed_mean
 
 
@@ -47,12 +47,22 @@ def _kind_statistics(samples: Samples, costs: Sequence[StepCost], kind: str) -> 
     def of(times: str, steps_s: Sequence[float]) -> Timing:
         return timing(steps_s, skew_s=max(rank_skew(counting(samples, getattr(part, times))) for part in parts))
 
+    def phase(times: str, steps_s: Sequence[float]) -> Timing:
+        return _with_launch(of(times, steps_s), launch_seconds(samples, kind, times), samples.warmup)
+
     kinds = [cost.kinds[kind] for cost in costs]
     accumulates_s = [cost.accumulate_s for cost in kinds if cost.accumulate_s is not None]
     return KindStatistics(
-        forward=of("forward_s", [cost.forward_s for cost in kinds]),
-        backward=of("backward_s", [cost.backward_s for cost in kinds]),
-        update=of("update_s", [cost.update_s for cost in kinds]),
+        forward=phase("forward_s", [cost.forward_s for cost in kinds]),
+        backward=phase("backward_s", [cost.backward_s for cost in kinds]),
+        update=phase("update_s", [cost.update_s for cost in kinds]),
         overhead=of("overhead_s", [cost.overhead_s / len(samples.parts) for cost in costs]),
         accumulate=of("accumulate_s", accumulates_s) if accumulates_s else None,
     )
+
+
+def _with_launch(phase: Timing, launches_s: Sequence[float] | None, warmup: int) -> Timing:
+    if launches_s is None:
+        return phase
+    launch_s = median(launches_s[warmup:])
+    return phase.model_copy(update={"launch_s": launch_s, "launch_bound": phase.median_s <= LAUNCH_BOUND * launch_s})

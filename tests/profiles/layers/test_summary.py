@@ -1,6 +1,6 @@
 import pytest
 
-from sailor_exp.profiles.layers.measurement import Samples, joined_samples
+from sailor_exp.profiles.layers.measurement import LaunchSamples, Samples, joined_samples
 from sailor_exp.profiles.layers.summary import statistics_of
 from tests.build.cells import cell
 from tests.build.measurements import part, share
@@ -31,6 +31,48 @@ def test_a_layer_is_timed_where_it_runs_after_a_layer():
     assert list(found.kinds) == ["embedding", "layer", "head"]
     assert found.kinds["layer"].forward.median_s == found.kinds["layer"].update.median_s == 3.0
     assert found.kinds["layer"].backward.median_s == 1.0
+
+
+def launched(of, seconds):
+    """A part whose phases the host launches in as long."""
+    times = {phase: [seconds] for phase in LaunchSamples.model_fields}
+    return of.model_copy(update={"launch": LaunchSamples(**times)})
+
+
+@pytest.mark.parametrize(
+    ("launches_s", "launch_s", "bound"),
+    [
+        ([9.0, 9.0, 0.5, 0.5], 0.5, False),
+        ([0.1, 0.1, 0.9, 0.9], 0.9, False),
+        ([0.1, 0.1, 0.92, 0.92], 0.92, True),
+        ([0.1, 0.1, 3.0, 3.0], 3.0, True),
+    ],
+    ids=["ahead", "just ahead", "about as long", "a filled queue"],
+)
+def test_a_phase_that_takes_about_its_launch_time_or_less_is_marked(launches_s, launch_s, bound):
+    parts = [launched(part("head", "head", [9.0, 9.0, 1.0, 1.0]), launches_s)]
+    found = statistics_of(ASKED, of_ranks(parts)).kinds["head"]
+    for phase in (found.forward, found.backward, found.update):
+        assert (phase.launch_s, phase.launch_bound) == (launch_s, bound)
+    assert found.overhead.launch_bound is None
+
+
+def test_launches_are_those_of_the_rank_and_the_layer_whose_time_it_is():
+    def rank(step_s, launch_s):
+        parts = [("embedding", "embedding"), ("layer_1", "layer"), ("layer_2", "layer"), ("head", "head")]
+        return [
+            launched(part(name, kind, [9.0, 9.0, step_s]), [9.0, 9.0, launch_s + number / 100])
+            for number, (name, kind) in enumerate(parts)
+        ]
+
+    found = statistics_of(ASKED, of_ranks(rank(1.0, 1.0), rank(2.0, 0.5))).kinds["layer"]
+    assert found.forward.launch_s == pytest.approx(0.52), "layer_2 of the slower rank"
+    assert found.backward.launch_s == pytest.approx(0.51), "layer_1"
+
+
+def test_where_the_host_does_the_work_no_launch_is_known():
+    found = statistics_of(ASKED, of_ranks([part("head", "head", 1.0)]))
+    assert (found.kinds["head"].forward.launch_s, found.kinds["head"].forward.launch_bound) == (None, None)
 
 
 @pytest.mark.parametrize(("kernel_s", "calibrated"), [([1.0, 2.0] * 3, False), ([0.001] * 6, True)])
