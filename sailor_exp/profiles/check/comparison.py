@@ -222,7 +222,7 @@ def _calibration_s(samples: Samples) -> float:
 
 
 def _ranks(samples: Samples, start: int, stop: int) -> Samples:
-    """Return the samples of the ranks from `start` to before `stop`, without launches, which no prediction uses."""
+    """Return the samples of the ranks from `start` to before `stop`, without what no prediction uses."""
     parts = [
         part.model_copy(
             update={
@@ -232,4 +232,5 @@ def _ranks(samples: Samples, start: int, stop: int) -> Samples:
         )
         for part in samples.parts
     ]
-    return samples.model_copy(update={"parts": parts, "calibration_s": samples.calibration_s[start:stop]})
+    own = {"parts": parts, "calibration_s": samples.calibration_s[start:stop], "queued_s": None}
+    return samples.model_copy(update=own)

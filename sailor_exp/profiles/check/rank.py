@@ -11,6 +11,7 @@ from sailor_exp.config.schema import Cell, sampling_target
 from sailor_exp.instruments.agreement import RankAgreement
 from sailor_exp.instruments.calibration import calibration_for
 from sailor_exp.instruments.clock import Clock, Interval, clock_for
+from sailor_exp.instruments.filler import filler_for
 from sailor_exp.instruments.footprint import footprint
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import allocated_bytes, forget_the_past, peak_meter
@@ -48,7 +49,10 @@ class CheckRank:
         training = training_of(cell, self._device)
         batch = batch_of(cell, self._device)
         full = _FullSteps(training, [batch] * cell.num_microbatches, self._clock, self._voice, self._device)
-        chain = ChainSteps(self._chain, batch, self._calibration, self._clock, self._voice)
+        filler = filler_for(cell.gpu.device, self._clock, self._agreement)
+        chain = ChainSteps(
+            self._chain, batch, calibration=self._calibration, filler=filler, clock=self._clock, voice=self._voice
+        )
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with no_garbage_collection():

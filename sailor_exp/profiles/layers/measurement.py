@@ -44,13 +44,15 @@ class Samples(Frozen):
     """All steps of a cell; the first `warmup` of them count in no statistic.
 
     `calibration_s`: of one product of the calibration kernel, shape (T, N). `calibration`: that kernel; None on a CPU
-    (one product of 256 x 256 ones in fp32), and in records from before it was recorded.
+    (one product of 256 x 256 ones in fp32), and in records from before it was recorded. `queued_s`: how long the device
+    still had work when the step began, shape (T, N); None on a CPU, and in records from before it was recorded.
     """
 
     warmup: Count
     parts: list[PartSamples]
     calibration_s: list[list[NonNegative]]
     calibration: CalibrationKernel | None = None
+    queued_s: list[list[NonNegative]] | None = None
 
 
 class Timing(Frozen):
@@ -158,6 +160,7 @@ def joined_samples(shares: Sequence[Samples]) -> Samples:
         parts=[_joined_part([share.parts[place] for share in shares]) for place in range(len(first.parts))],
         calibration_s=[rank for share in shares for rank in share.calibration_s],
         calibration=first.calibration,
+        queued_s=[rank for share in shares for rank in share.queued_s or []] or None,
     )
 
 

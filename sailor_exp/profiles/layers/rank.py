@@ -8,6 +8,7 @@ from sailor_exp.config.schema import Cell, sampling_target
 from sailor_exp.instruments.agreement import RankAgreement
 from sailor_exp.instruments.calibration import Calibration, calibration_for
 from sailor_exp.instruments.clock import Clock, clock_for
+from sailor_exp.instruments.filler import QueueFiller, filler_for
 from sailor_exp.instruments.memory_limit import without_limit
 from sailor_exp.instruments.peaks import forget_the_past
 from sailor_exp.instruments.sampling import (
@@ -51,7 +52,11 @@ class LayersRank:
         """Sample one cell until the stopping rule has enough."""
         self._voice.progress("batch")
         forget_the_past(self._device)
-        steps = ChainSteps(self._chain, batch_of(cell, self._device), self._calibration, self._clock, self._voice)
+        batch = batch_of(cell, self._device)
+        filler = filler_for(cell.gpu.device, self._clock, self._agreement)
+        steps = ChainSteps(
+            self._chain, batch, calibration=self._calibration, filler=filler, clock=self._clock, voice=self._voice
+        )
         rule = StoppingRule(cell.sampling, sampling_target(cell))
         self._voice.progress("warm-up")
         with no_garbage_collection():
@@ -92,14 +97,25 @@ class ChainSteps:
     The second step is also watched for memory, and does not count.
     """
 
-    def __init__(self, chain: Chain, batch: Batch, calibration: Calibration, clock: Clock, voice: Voice) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        batch: Batch,
+        *,
+        calibration: Calibration,
+        filler: QueueFiller | None,
+        clock: Clock,
+        voice: Voice,
+    ) -> None:
         self._chain = chain
+        self._filler = filler
         self._batch = batch
         self._calibration = calibration
         self._clock = clock
         self._voice = voice
         self._footprint: StepFootprint | None = None
         self._calibration_s: list[float] = []
+        self._queued_s: list[float] = []
         self._seconds = [_PartSeconds() for _ in chain.parts]
         # The copy from the master weights is one pass over all parameters, at the speed of memory.
         counts = [parameter_count(part) for part in chain.parts]
@@ -111,6 +127,8 @@ class ChainSteps:
 
     def run(self, number: int) -> StepTimes:
         """Run step `number`, counted from 0."""
+        if self._filler is not None:
+            self._queued_s.append(self._filler.fill())
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
         self._calibration_s.append(self._calibration.seconds(self._calibration_interval))
@@ -126,6 +144,7 @@ class ChainSteps:
                 parts=[self._part_samples(place) for place in range(len(self._seconds))],
                 calibration_s=[self._calibration_s],
                 calibration=self._calibration.kernel,
+                queued_s=[self._queued_s] if self._queued_s else None,
             ),
             memory=self._memory(self._footprint),
         )
@@ -175,6 +194,15 @@ class ChainSteps:
             seconds.launch.forward_s.append(forward_s)
             seconds.launch.backward_s.append(backward_s)
             seconds.launch.update_s.append(update_s + share * copies_s)
+        self._note_microbatch()
+
+    def _note_microbatch(self) -> None:
+        if self._filler is not None:
+            last = [(seconds, seconds.launch) for seconds in self._seconds]
+            self._filler.ran(
+                device_s=sum(device.forward_s[-1] + device.backward_s[-1] for device, _ in last),
+                launch_s=sum(launch.forward_s[-1] + launch.backward_s[-1] for _, launch in last),
+            )
 
     def _keep(self, intervals: StepIntervals) -> float:
         """Append the seconds of every part; return the seconds of the step without accumulating."""

@@ -38,3 +38,57 @@ def test_each_phase_of_each_part_has_the_hosts_time_beside_the_devices(monkeypat
 def test_on_a_cpu_there_is_no_launch_beside_the_work(monkeypatch, alone):
     share = measured(monkeypatch, CpuClock())
     assert [part.launch for part in share.samples.parts] == [None] * len(share.samples.parts)
+
+
+class Filler:
+    """Keeps in order what it is asked; the device has work for a millisecond more each time."""
+
+    def __init__(self, log):
+        self.log = log
+        self.filled = 0
+
+    def fill(self):
+        self.log.append("fill")
+        self.filled += 1
+        return self.filled / 1000
+
+    def ran(self, *, device_s, launch_s):
+        self.log.append((device_s, launch_s))
+
+
+class LoggingVoice(Voice):
+    def __init__(self, log):
+        super().__init__()
+        self.log = log
+
+    def entering(self, phase):
+        if phase == "forward embedding":
+            self.log.append("step")
+
+
+def test_each_step_starts_on_a_filled_queue_and_tells_how_far_the_host_got_ahead(monkeypatch, alone):
+    log = []
+    monkeypatch.setattr(rank, "clock_for", lambda _: LaunchingClock())
+    monkeypatch.setattr(rank, "filler_for", lambda *_: Filler(log))
+    asked = cell(*ASKED)
+    share = LayersRank(asked, torch.device("cpu"), LoggingVoice(log)).measure(asked)
+    assert share.samples.queued_s == [[0.001, 0.002, 0.003, 0.004]]
+    assert [entry for entry in log if isinstance(entry, str)] == [
+        "fill",
+        "step",
+        "fill",
+        "fill",
+        "step",
+        "fill",
+        "step",
+    ]
+    told = [entry for entry in log if not isinstance(entry, str)]
+    parts = share.samples.parts
+    device_s = [
+        sum(step) for step in zip(*(s for part in parts for s in (*part.forward_s, *part.backward_s)), strict=True)
+    ]
+    assert told == [pytest.approx((seconds, seconds / 2)) for seconds in device_s]
+
+
+def test_on_a_cpu_no_queue_is_filled(monkeypatch, alone):
+    assert measured(monkeypatch, CpuClock()).samples.queued_s is None
