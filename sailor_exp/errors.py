@@ -40,6 +40,16 @@ class DeviceMismatchError(SailorExpError):
         )
 
 
+class UnfitDeviceError(SailorExpError):
+    """The device is called as the configured GPU is, and its numbers would not be those of that GPU."""
+
+    def __init__(self, *, asked: str, found: str, faults: Sequence[str]) -> None:
+        self.asked = asked
+        self.found = found
+        self.faults = tuple(faults)
+        super().__init__(f"gpu={asked} cannot be measured on {found!r} here: {' '.join(faults)}")
+
+
 class GpuHereError(SailorExpError):
     """`gpu=auto` stands for no single kind."""
 

@@ -25,10 +25,12 @@ from sailor_exp.errors import (
     NoTensorFloat32Error,
     SailorExpError,
     TooFewDevicesError,
+    UnfitDeviceError,
 )
 from sailor_exp.instruments.agreement import RankAgreement
 from sailor_exp.instruments.cuda_settings import check_precision, set_environment
 from sailor_exp.instruments.device import check_device, facts, rank_device
+from sailor_exp.instruments.fitness import check_fitness
 from sailor_exp.instruments.load import watch
 from sailor_exp.instruments.memory_limit import limit_data, limited
 from sailor_exp.profiles.registry import profile_of, rank_side
@@ -104,6 +106,7 @@ def _measure_all(rank: int, voice: Voice, task: Task) -> None:
         set_environment(first, about_model=profile_of(first).about_model)
     device = rank_device(first, rank)
     check_device(first, device)
+    check_fitness(first, device)
     if profile_of(first).about_model:
         check_precision(first, device)
     join_group(task.first_rank + rank, first, task.init_method, with_model=profile_of(first).about_model)
@@ -151,7 +154,7 @@ def cause_of(error: BaseException) -> Cause:
     text = str(error)
     if isinstance(error, InheritedCudaError):
         return Cause.inherited_cuda
-    if isinstance(error, DeviceMismatchError | NoTensorFloat32Error | TooFewDevicesError):
+    if isinstance(error, DeviceMismatchError | NoTensorFloat32Error | TooFewDevicesError | UnfitDeviceError):
         return Cause.refused
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Cause.out_of_memory
