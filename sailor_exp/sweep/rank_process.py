@@ -4,7 +4,6 @@ import contextlib
 import faulthandler
 import gc
 import os
-import re
 import signal
 import sys
 import threading
@@ -23,16 +22,16 @@ from sailor_exp.errors import (
     DeviceMismatchError,
     InheritedCudaError,
     NoTensorFloat32Error,
-    SailorExpError,
     TooFewDevicesError,
     UnfitDeviceError,
 )
 from sailor_exp.instruments.agreement import RankAgreement
 from sailor_exp.instruments.cuda_settings import check_precision, set_environment
 from sailor_exp.instruments.device import check_device, facts, rank_device
+from sailor_exp.instruments.failures import lost_a_peer, ran_out_of_memory, told
 from sailor_exp.instruments.fitness import check_fitness
 from sailor_exp.instruments.load import watch
-from sailor_exp.instruments.memory_limit import limit_data, limited
+from sailor_exp.instruments.memory_limit import limit_data
 from sailor_exp.profiles.registry import profile_of, rank_side
 from sailor_exp.sweep.messages import Cause, Death, Finished, Measured, Progress, Task
 from sailor_exp.training.libraries import without_compiling
@@ -48,17 +47,6 @@ with without_compiling():
 
 EXIT_TOLD = 3
 """Exit status of a rank that ended early and reported why."""
-
-_OUT_OF_MEMORY = re.compile(
-    r"can't allocate memory|out of memory|std::bad_alloc|Cannot allocate memory|could not create a memory"
-    r"|(CUBLAS|CUDNN)_STATUS_ALLOC_FAILED",
-    re.IGNORECASE,
-)
-
-_NO_STACK = re.compile("Resource temporarily unavailable")
-"""Message of a thread that gets no stack: out of memory where memory is limited, else a limit of the system."""
-
-_LOST_PEER = re.compile(r"Connection (closed|reset|refused)|Broken pipe|NCCL|remote process|Socket", re.IGNORECASE)
 
 
 class Voice:
@@ -94,7 +82,7 @@ def run(rank: int, pipe: Connection, task: Task) -> None:
         voice.send(Finished())
     except BaseException as error:  # noqa: BLE001
         traceback.print_exc()
-        _report_and_leave(voice, error)
+        _report_and_leave(voice, error, task.cells[0])
     _leave(0)
 
 
@@ -137,32 +125,21 @@ def _limit_memory(cell: Cell, agreement: RankAgreement) -> None:
         limit_data(int(cell.gpu.memory_gb * GIB))
 
 
-def _report_and_leave(voice: Voice, error: BaseException) -> Never:
+def _report_and_leave(voice: Voice, error: BaseException, cell: Cell) -> Never:
     with contextlib.suppress(OSError):
-        voice.send(Death(cause=cause_of(error), message=_message(error), phase=voice.phase))
+        voice.send(Death(cause=cause_of(error, cell), message=told(error), phase=voice.phase))
     _leave(EXIT_TOLD)
 
 
-def _message(error: BaseException) -> str:
-    """Return the error's first line, with its type unless the error is one of ours, whose message is complete."""
-    first_line = str(error).strip().partition("\n")[0] or repr(error)
-    return first_line if isinstance(error, SailorExpError) else f"{type(error).__name__}: {first_line}"
-
-
-def cause_of(error: BaseException) -> Cause:
+def cause_of(error: BaseException, cell: Cell) -> Cause:
     """Return the cause: inherited CUDA, a refused device, out of memory, a lost peer, or any other error."""
-    text = str(error)
     if isinstance(error, InheritedCudaError):
         return Cause.inherited_cuda
     if isinstance(error, DeviceMismatchError | NoTensorFloat32Error | TooFewDevicesError | UnfitDeviceError):
         return Cause.refused
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if ran_out_of_memory(error, cell.gpu.device):
         return Cause.out_of_memory
-    if isinstance(error, RuntimeError) and (_OUT_OF_MEMORY.search(text) or (limited() and _NO_STACK.search(text))):
-        return Cause.out_of_memory
-    if isinstance(error, RuntimeError | OSError) and _LOST_PEER.search(text):
-        return Cause.lost_peer
-    return Cause.error
+    return Cause.lost_peer if lost_a_peer(error, cell.ranks * cell.nodes) else Cause.error
 
 
 def _leave(status: int) -> Never:

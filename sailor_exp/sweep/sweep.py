@@ -11,7 +11,7 @@ from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any, Protocol
 
-from sailor_exp.config.schema import Cell
+from sailor_exp.config.schema import Cell, Device
 from sailor_exp.errors import RefusedError
 from sailor_exp.profiles.faults import infeasibility
 from sailor_exp.profiles.identity import identity_of
@@ -216,7 +216,8 @@ class Sweep:
         if end is None:
             remove(logs)
         elif state.complete < len(places):
-            self.finish(places[state.complete], _outcome(end, logs), _ending(end, logs))
+            outcome = _outcome(end, logs, cells[0].gpu.device)
+            self.finish(places[state.complete], outcome, _ending(end, logs))
 
     def _finish_measured(self, place: int, by_rank: dict[int, Measured]) -> None:
         cell = self._cells[place]
@@ -274,10 +275,11 @@ def _repeats(earlier: Record[Any], new: Record[Any]) -> bool:
     return without_ranks and (earlier.outcome, earlier.ending) == (new.outcome, new.ending)
 
 
-def _outcome(end: GroupEnd, logs: Sequence[Path]) -> Outcome:
+def _outcome(end: GroupEnd, logs: Sequence[Path], device: Device) -> Outcome:
+    """Return the outcome of the cell at which a group ended; beside a GPU the machine's memory is no result."""
     if end.timed_out:
         return Outcome.timeout
-    aborted = end.death.signal == "SIGABRT" and end.rank is not None
+    aborted = end.death.signal == "SIGABRT" and end.rank is not None and device is Device.cpu
     if end.death.cause is Cause.out_of_memory or (aborted and "bad_alloc" in tail(logs[end.rank or 0])):
         return Outcome.oom
     return Outcome.failed

@@ -167,4 +167,4 @@ def test_an_unfit_device_ends_the_sweep_before_its_ranks_meet(gpu, monkeypatch):
     voice = SimpleNamespace(progress=lambda phase: None)
     with pytest.raises(UnfitDeviceError) as caught:
         rank_process._measure_all(0, voice, task)
-    assert rank_process.cause_of(caught.value) is Cause.refused
+    assert rank_process.cause_of(caught.value, task.cells[0]) is Cause.refused

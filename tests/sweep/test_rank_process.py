@@ -27,7 +27,6 @@ from tests.build.measurements import DEVICE
         (RuntimeError("[pair.cc:537] Connection closed by peer [127.0.0.1]:3521"), Cause.lost_peer),
         (RuntimeError("NCCL error: remote process exited or there was a network error"), Cause.lost_peer),
         (ValueError("out of memory"), Cause.error),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), Cause.out_of_memory),
         (RuntimeError("Resource temporarily unavailable"), Cause.error),
         (TooFewDevicesError(asked=2, visible=0), Cause.refused),
         (NoTensorFloat32Error(found="Tesla T4", capability=(7, 5)), Cause.refused),
@@ -35,7 +34,7 @@ from tests.build.measurements import DEVICE
     ],
 )
 def test_running_out_of_memory_and_losing_a_peer_are_told_from_other_errors(error, cause):
-    assert cause_of(error) is cause
+    assert cause_of(error, cell("tp=2")) is cause
 
 
 class FirstCallOfCudaError(Exception):
@@ -87,7 +86,7 @@ def test_each_cell_has_the_clocks_of_its_own_end(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1-2-3"))
     monkeypatch.setattr(load, "_of_this_process", load.LoadWatch(None))
-    for name in ("check_device", "join_group", "_limit_memory", "_refuse_inherited_cuda", "set_environment"):
+    for name in ("check_device", "check_fitness", "join_group", "_limit_memory", "_refuse_inherited_cuda", "set_environment"):
         monkeypatch.setattr(rank_process, name, lambda *_, **__: None)
     monkeypatch.setattr(rank_process, "rank_device", lambda *_: torch.device("cuda", 0))
     monkeypatch.setattr(rank_process, "RankAgreement", lambda _: None)
