@@ -208,6 +208,17 @@ def forget_the_past(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
+def allocation_retries(device: torch.device) -> int | None:
+    """Return how often CUDA's caching allocator got no memory, freed its cache and asked again, in this process.
+
+    Each time waits for the device. None on a CPU, where that allocator does not exist.
+    """
+    if device.type != Device.cuda.value:
+        return None
+    retries: int | None = torch.cuda.memory_stats(device).get("num_alloc_retries")
+    return retries
+
+
 def allocated_bytes(device: torch.device) -> int:
     """Return the bytes that CUDA's caching allocator has given out; 0 on a CPU, where it does not exist."""
     return torch.cuda.memory_allocated(device) if device.type == Device.cuda.value else 0

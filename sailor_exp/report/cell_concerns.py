@@ -195,6 +195,22 @@ def _nearly_full(content: Content) -> Iterator[Concern]:
         )
 
 
+def _allocated_anew(content: Content) -> Iterator[Concern]:
+    """Yield a concern about cells in whose steps CUDA's allocator freed its cache and asked the driver again."""
+    retries = {key: cell.memory.alloc_retries for key, cell in content.measured.items() if cell.memory.alloc_retries}
+    if retries:
+        yield Concern(
+            weight=Weight.doubtful,
+            title=f"The allocator found no memory and freed its cache in {counted(retries)}: {named(retries)}",
+            details=tuple(
+                f"{key}: {count} times in {content.measured[key].statistics.steps} steps"
+                for key, count in retries.items()
+            ),
+            remedy="Each time the device stands still, and that is in these times: read them as upper bounds. A "
+            "smaller microbatch or a larger tp does not pay for it.",
+        )
+
+
 def _out_of_memory(content: Content) -> Iterator[Concern]:
     cells = [key for key, (_, record) in content.records.items() if record.outcome is Outcome.oom]
     if cells:
@@ -235,5 +251,6 @@ LOOKS: tuple[Callable[[Content], Iterator[Concern]], ...] = (
     _skewed,
     _launch_bound,
     _nearly_full,
+    _allocated_anew,
     _out_of_memory,
 )

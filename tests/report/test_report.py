@@ -376,6 +376,11 @@ def test_a_gpu_that_was_not_slowed_under_load_is_not_named(tmp_path: Path, recor
         (skewed(), "One rank is slower than the others in 1 cell: tp=2 mbs=1", "force=true"),
         (unmeasured(cell(tp=2), Outcome.oom), "1 cell ran out of memory: tp=2 mbs=1", "planners leave such cells out"),
         (changed(measured(cell(tp=2)), "memory", peak_bytes=2**33), "filled more than", "upper bounds"),
+        (
+            changed(measured(cell(tp=2), steps=100), "memory", alloc_retries=3),
+            "freed its cache in 1 cell: tp=2 mbs=1tp=2 mbs=1: 3 times in 100 steps",
+            "upper bounds",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -86,7 +86,14 @@ def test_each_cell_has_the_clocks_of_its_own_end(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="1-2-3"))
     monkeypatch.setattr(load, "_of_this_process", load.LoadWatch(None))
-    for name in ("check_device", "check_fitness", "join_group", "_limit_memory", "_refuse_inherited_cuda", "set_environment"):
+    for name in (
+        "check_device",
+        "check_fitness",
+        "join_group",
+        "_limit_memory",
+        "_refuse_inherited_cuda",
+        "set_environment",
+    ):
         monkeypatch.setattr(rank_process, name, lambda *_, **__: None)
     monkeypatch.setattr(rank_process, "rank_device", lambda *_: torch.device("cuda", 0))
     monkeypatch.setattr(rank_process, "RankAgreement", lambda _: None)

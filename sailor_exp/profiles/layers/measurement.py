@@ -127,13 +127,15 @@ class Memory(Frozen):
 
     `kinds`: the largest part of each kind. `peak_bytes`: parameters, gradients, optimizer states and activations at
     the highest moment of a step. `reserved_bytes` and `device_used_bytes`: the figures of the allocator and of the
-    device; None on a CPU.
+    device; None on a CPU. `alloc_retries`: how often in the steps that count the allocator freed its cache to go on,
+    which takes time; None on a CPU and in older records.
     """
 
     kinds: dict[str, PartMemory]
     peak_bytes: Count
     reserved_bytes: Count | None
     device_used_bytes: Count | None
+    alloc_retries: Count | None = None
 
 
 class ChainShare(Frozen):
@@ -172,6 +174,7 @@ def largest_memory(memories: Sequence[Memory]) -> Memory:
         peak_bytes=max(memory.peak_bytes for memory in memories),
         reserved_bytes=_largest([memory.reserved_bytes for memory in memories]),
         device_used_bytes=_largest([memory.device_used_bytes for memory in memories]),
+        alloc_retries=_largest([memory.alloc_retries for memory in memories]),
     )
 
 

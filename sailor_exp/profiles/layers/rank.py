@@ -10,7 +10,7 @@ from sailor_exp.instruments.calibration import Calibration, calibration_for
 from sailor_exp.instruments.clock import Clock, clock_for
 from sailor_exp.instruments.filler import QueueFiller, filler_for
 from sailor_exp.instruments.memory_limit import without_limit
-from sailor_exp.instruments.peaks import forget_the_past
+from sailor_exp.instruments.peaks import allocation_retries, forget_the_past
 from sailor_exp.instruments.sampling import (
     LEAST_WARMUP_S,
     StepTimes,
@@ -116,6 +116,7 @@ class ChainSteps:
         self._footprint: StepFootprint | None = None
         self._calibration_s: list[float] = []
         self._queued_s: list[float] = []
+        self._retries = [allocation_retries(batch.tokens.device)]
         self._seconds = [_PartSeconds() for _ in chain.parts]
         # The copy from the master weights is one pass over all parameters, at the speed of memory.
         counts = [parameter_count(part) for part in chain.parts]
@@ -132,6 +133,7 @@ class ChainSteps:
         intervals = self._observed() if number == OBSERVED_STEP else self._chain.step(self._batch, self._voice.entering)
         self._clock.wait()
         self._calibration_s.append(self._calibration.seconds(self._calibration_interval))
+        self._retries.append(allocation_retries(self._batch.tokens.device))
         return StepTimes(step_s=self._keep(intervals), calibration_s=self._calibration_s[-1])
 
     def share(self, warmup: int) -> ChainShare:
@@ -146,7 +148,7 @@ class ChainSteps:
                 calibration=self._calibration.kernel,
                 queued_s=[self._queued_s] if self._queued_s else None,
             ),
-            memory=self._memory(self._footprint),
+            memory=self._memory(self._footprint, warmup),
         )
 
     def _part_samples(self, place: int) -> PartSamples:
@@ -162,7 +164,7 @@ class ChainSteps:
             launch=_launch_samples(seconds.launch),
         )
 
-    def _memory(self, footprint: StepFootprint) -> Memory:
+    def _memory(self, footprint: StepFootprint, warmup: int) -> Memory:
         by_kind: dict[str, list[PartMemory]] = {}
         for part, part_footprint in zip(self._chain.parts, footprint.parts, strict=True):
             by_kind.setdefault(part.kind, []).append(_part_memory(part_footprint))
@@ -171,7 +173,13 @@ class ChainSteps:
             peak_bytes=footprint.peak_bytes,
             reserved_bytes=footprint.reserved_bytes,
             device_used_bytes=footprint.device_used_bytes,
+            alloc_retries=self._retries_after(warmup),
         )
+
+    def _retries_after(self, warmup: int) -> int | None:
+        """Return the allocator's retries in the steps that count; None where there is no such allocator."""
+        before, after = self._retries[min(warmup, len(self._retries) - 1)], self._retries[-1]
+        return None if before is None or after is None else after - before
 
     def _observed(self) -> StepIntervals:
         self._voice.entering("watching memory")
