@@ -257,10 +257,18 @@ class GatherConfig:
 
 
 def register() -> None:
-    """Register with Hydra the schemas of conf/launch.yaml and conf/gather.yaml, and `${product:a,b}`."""
+    """Register with Hydra the schemas of conf/launch.yaml and conf/gather.yaml, and two resolvers.
+
+    `${product:a,b}` multiplies; `${by_device:${gpu.device},a,b}` is a on cuda and b on cpu.
+    """
     OmegaConf.register_new_resolver("product", lambda *factors: math.prod(factors), replace=True)
+    OmegaConf.register_new_resolver("by_device", _by_device, replace=True)
     ConfigStore.instance().store(name="launch_schema", node=LaunchConfig)
     ConfigStore.instance().store(name="gather_schema", node=GatherConfig)
+
+
+def _by_device(device: Device | str, on_cuda: Any, on_cpu: Any) -> Any:
+    return on_cuda if Device(device) is Device.cuda else on_cpu
 
 
 def cell_from(config: DictConfig) -> Cell:

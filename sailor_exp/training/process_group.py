@@ -21,9 +21,8 @@ def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = Tr
     world_size = cell.ranks * cell.nodes
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank % cell.ranks), "WORLD_SIZE": str(world_size)}
     os.environ["MASTER_ADDR"] = host_of(init_method)
+    _choose_interface(cell)
     if cell.gpu.device is Device.cpu:
-        interface = interface_of(address_towards(os.environ["MASTER_ADDR"]))
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface or "lo")
         torch.set_num_threads(THREADS_PER_RANK)
     torch.distributed.init_process_group(
         cell.gpu.backend.value,
@@ -39,6 +38,22 @@ def join_group(rank: int, cell: Cell, init_method: str, *, with_model: bool = Tr
         parallel_state.initialize_model_parallel(cell.tp, cell.pp, create_gloo_process_groups=False)
     allow_tf32(allowed=tf32_asked(cell, about_model=with_model))
     torch.manual_seed(rank)
+
+
+def _choose_interface(cell: Cell) -> None:
+    """Let gloo, and NCCL between machines, use the interface towards the first rank unless the user has named one.
+
+    NCCL takes any interface that is up, also one that other machines cannot reach; inside a machine that is no matter.
+    `=` makes it take the name as a whole, not as a prefix.
+    """
+    if cell.gpu.device is Device.cpu:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface_towards_the_first() or "lo")
+    elif cell.nodes > 1 and (interface := _interface_towards_the_first()) is not None:
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", f"={interface}")
+
+
+def _interface_towards_the_first() -> str | None:
+    return interface_of(address_towards(os.environ["MASTER_ADDR"]))
 
 
 def _start_deepspeed(cell: Cell) -> None:

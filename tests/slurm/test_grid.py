@@ -276,7 +276,7 @@ def test_the_command_line_asks_for_each_cells_own_gpus(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert fake.options("gres") == ["gpu:a100:1", "gpu:a100:2", "gpu:a100:4"]
-    assert fake.options("cpus-per-task") == ["1", "2", "4"]
+    assert fake.options("cpus-per-task") == ["4", "8", "16"]
     assert "submitted 3 jobs (11, 12, 13) with 3 calls of sbatch" in done.stdout
 
 

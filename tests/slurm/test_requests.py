@@ -161,3 +161,28 @@ def test_every_site_file_composes_to_a_request_without_a_fault_for_every_cell(na
     assert cell_faults(cell("gpu=a100-40", f"tp={tp}"), options) == []
     assert gpus_asked(options) == tp
     assert (options.gres is None) == (name == "site-example")
+
+
+def options_of(*overrides):
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("launch", ["hydra/launcher=slurm", *overrides], return_hydra_config=True)
+    return options_from(config.hydra.launcher)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "cores", "mem_gb"),
+    [
+        (("gpu=cpu", "tp=2"), 2, None),
+        (("gpu=a100-40", "tp=1"), 4, 12),
+        (("gpu=a100-40", "tp=4"), 16, 48),
+        (("gpu=a100-40", "profile=network", "ranks=2", "nodes=2"), 8, 24),
+        (("gpu=a100-40", "tp=4", "hydra.launcher.cpus_per_task=6", "hydra.launcher.mem_gb=100"), 6, 100),
+        (("gpu=a100-40", "tp=4", "hydra.launcher.mem_gb=null"), 16, None),
+        (("gpu=cpu", "gpu.device=cuda", "tp=1"), 4, 12),
+    ],
+)
+def test_a_rank_on_a_gpu_gets_cores_and_memory_for_what_runs_beside_its_step(overrides, cores, mem_gb):
+    options = options_of(*overrides)
+    assert (options.cpus_per_task, options.mem_gb) == (cores, mem_gb)
+    assert dict(Request.of(options).parameters).get("mem") == (None if mem_gb is None else f"{mem_gb * 1024}M")

@@ -3,7 +3,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from sailor_exp.training.process_group import join_group
+from tests.build.cells import cell
 from tests.conftest import ROOT
 
 
@@ -46,3 +49,20 @@ print(torch.backends.cuda.matmul.allow_tf32)
     environment = {**os.environ, "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1:] == [str(allowed)], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named", "chosen"),
+    [
+        (("gpu=a100-40", "nodes=2", "ranks=1"), {}, {"NCCL_SOCKET_IFNAME": "=lo"}),
+        (("gpu=a100-40", "nodes=2", "ranks=1"), {"NCCL_SOCKET_IFNAME": "ib0"}, {"NCCL_SOCKET_IFNAME": "ib0"}),
+        (("gpu=a100-40", "nodes=1", "ranks=2"), {}, {}),
+        (("gpu=cpu", "nodes=2", "ranks=1"), {}, {"GLOO_SOCKET_IFNAME": "lo"}),
+    ],
+)
+def test_ranks_on_several_machines_meet_on_the_interface_towards_the_first(monkeypatch, overrides, named, chosen):
+    joined = []
+    monkeypatch.setattr(os, "environ", dict(named))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: joined.append(dict(os.environ)))
+    join_group(0, cell("profile=network", *overrides), "tcp://127.0.0.1:20001", with_model=False)
+    assert {name: value for name, value in joined[0].items() if name.endswith("_IFNAME")} == chosen
