@@ -31,7 +31,7 @@ GRACE_S = 0.5
 """Seconds that the other ranks have for their reports, once one has died."""
 
 _CODE = Path(sailor_exp.__file__).resolve().parent.parent
-_PRELOAD = ["sailor_exp.launching", "sailor_exp.sweep.rank_process"]
+_PRELOAD = ["sailor_exp.launching", "sailor_exp.sweep.rank_imports"]
 _TICK_S = 1.0
 
 _ABANDONED = Death(cause=Cause.lost_peer, message="the ranks of another machine ended early")
@@ -244,9 +244,11 @@ def run_rank(rank: int, pipe: Connection, task: Task) -> None:
 
     A library that does not load is reported to the supervisor, not only to the terminal.
     """
-    try:
-        from sailor_exp.sweep.rank_process import run
-    except (ImportError, OSError) as error:
-        pipe.send(Death(cause=Cause.error, message=f"{type(error).__name__}: {error}", phase="importing"))
-        raise
-    run(rank, pipe, task)
+    from sailor_exp.sweep import rank_imports
+
+    if rank_imports.FAULT is not None:
+        fault = f"{type(rank_imports.FAULT).__name__}: {rank_imports.FAULT}"
+        advice = "python -c 'import sailor_exp.sweep.rank_process' shows what needs it"
+        pipe.send(Death(cause=Cause.error, message=f"{fault}. {advice}.", phase="importing"))
+        raise rank_imports.FAULT
+    rank_imports.rank_process.run(rank, pipe, task)

@@ -38,7 +38,7 @@ from sailor_exp.training.libraries import without_compiling
 from sailor_exp.training.process_group import join_group
 from sailor_exp.units import GIB
 
-warnings.filterwarnings("ignore", message=".*Apex (are|is) not installed", category=UserWarning)
+warnings.filterwarnings("ignore", message=".*(Apex (are|is)|absl.logging is) not installed", category=UserWarning)
 
 with without_compiling():
     import deepspeed
