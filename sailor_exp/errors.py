@@ -112,6 +112,19 @@ class RankStartError(SailorExpError):
         )
 
 
+class RankHangsError(SailorExpError):
+    """A rank that was killed does not end: it hangs in the driver, and its device stays taken."""
+
+    def __init__(self, rank: int, *, process_id: int | None, waited_s: float) -> None:
+        self.rank = rank
+        self.process_id = process_id
+        super().__init__(
+            f"rank {rank} (process {process_id}) did not end within {waited_s:g} s of SIGKILL: it hangs in the driver, "
+            "and its device and memory stay taken. `dmesg` may say why (NVRM: Xid). Reset the device, or start the "
+            "machine again; then the same command goes on."
+        )
+
+
 class StorageError(SailorExpError):
     """A result could not be written; the former file is unchanged."""
 

@@ -23,12 +23,15 @@ from typing import Any
 
 import sailor_exp
 from sailor_exp.config.schema import Device
-from sailor_exp.errors import RankStartError
+from sailor_exp.errors import RankHangsError, RankStartError
 from sailor_exp.records.provenance import THREADS_PER_RANK
 from sailor_exp.sweep.messages import Cause, Death, Finished, Message, Progress, Task
 
 GRACE_S = 0.5
 """Seconds that the other ranks have for their reports, once one has died."""
+
+KILLED_WITHIN_S = 60.0
+"""Seconds in which a killed rank must end. The driver frees the memory of a GPU in a few."""
 
 _CODE = Path(sailor_exp.__file__).resolve().parent.parent
 _PRELOAD = ["sailor_exp.launching", "sailor_exp.sweep.rank_imports"]
@@ -132,7 +135,8 @@ class RankGroup:
     def run(self, target: Target, task: Any) -> GroupEnd | None:
         """Start the ranks and follow them to their end; return None where all finished.
 
-        Kills its own remaining ranks before it returns, also when interrupted. Raises RankStartError.
+        Kills its own remaining ranks before it returns, also when interrupted. Raises RankStartError, and
+        RankHangsError if a killed rank does not end.
         """
         try:
             for rank in range(self._first_rank, self._first_rank + self._size):
@@ -224,9 +228,16 @@ class RankGroup:
         for process in self._processes.values():
             if process.is_alive():
                 process.kill()
+        deadline = time.monotonic() + KILLED_WITHIN_S
         for rank, process in self._processes.items():
-            process.join()
+            process.join(max(0.0, deadline - time.monotonic()))
             self._pipes[rank].close()
+        hanging = {rank: process for rank, process in self._processes.items() if process.is_alive()}
+        for process in hanging.values():  # Python would wait for them at its exit, without end
+            multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]  # noqa: SLF001
+        if hanging:
+            rank = min(hanging)
+            raise RankHangsError(rank, process_id=hanging[rank].pid, waited_s=KILLED_WITHIN_S)
 
 
 def verdict(deaths: Mapping[int, Death]) -> GroupEnd:

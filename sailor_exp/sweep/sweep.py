@@ -58,7 +58,7 @@ def run(
     machines: where the groups run; by default this machine alone.
 
     Raises StorageError where a record cannot be written, RecordError where an existing one cannot be read,
-    RankStartError and RefusedError where no rank can run here.
+    RankStartError and RefusedError where no rank can run here, RankHangsError where none can run any more.
     """
     sweep = Sweep(cells, display, machines, neighbours)
     for pack in packs(cells):

@@ -10,6 +10,8 @@ import time
 import psutil
 import pytest
 
+from sailor_exp.errors import RankHangsError
+from sailor_exp.sweep import rank_group
 from sailor_exp.sweep.messages import Cause, Death, Finished, Progress
 from sailor_exp.sweep.rank_group import RankGroup, verdict
 from tests.conftest import ROOT
@@ -85,6 +87,23 @@ def test_a_rank_that_leaves_without_a_word_is_an_error_with_its_status():
     end = ranks.run(leaving_without_a_word, None)
     assert end.death.cause is Cause.error
     assert "exit status 7" in end.death.message
+
+
+def test_a_rank_that_no_signal_ends_is_one_clear_error_and_nothing_waits_for_it(monkeypatch):
+    """A process hangs so in a driver; here the signal is not sent."""
+    monkeypatch.setattr(rank_group, "KILLED_WITHIN_S", 0.2)
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "kill", lambda process: None)
+    ranks, _ = group(stall_s=0.5)
+    started = time.monotonic()
+    with pytest.raises(RankHangsError, match=r"rank 0 \(process \d+\) did not end within 0.2 s of SIGKILL"):
+        ranks.run(silent, None)
+    try:
+        assert time.monotonic() - started < 5
+        assert not multiprocessing.active_children()
+    finally:
+        for pid in ranks.process_ids().values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def test_silence_ends_as_a_timeout_with_the_last_phase():
