@@ -56,7 +56,7 @@ def test_a_record_has_a_line_for_each_key_so_that_a_person_can_read_it(tmp_path)
     lines = write(measured(), tmp_path).read_text().splitlines()
     assert [line.partition(":")[0].strip().strip('"') for line in lines if ":" in line] == [
         "format", "version", "outcome", "identity", "ending",
-        "measurement", "layers", "statistics", "memory", "samples", "provenance",
+        "measurement", "layers", "statistics", "memory", "samples", "kernels", "provenance",
     ]  # fmt: skip
 
 

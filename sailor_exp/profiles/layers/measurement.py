@@ -139,19 +139,25 @@ class Memory(Frozen):
 
 
 class ChainShare(Frozen):
-    """What one rank measured of a chain: its samples, of shape (1, N), and its memory."""
+    """What one rank measured of a chain: its samples, of shape (1, N), its memory, and the fused kernels that ran."""
 
     samples: Samples
     memory: Memory
+    kernels: list[str] | None = None
 
 
 class LayersMeasurement(Frozen):
-    """What a record of the profile holds. `layers` maps each layer id of the model to a kind of part."""
+    """What a record of the profile holds. `layers` maps each layer id of the model to a kind of part.
+
+    `kernels`: the fused norms and attentions that PyTorch chose, by the names of autograd's nodes; what is not in the
+    list was computed step by step. None in older records.
+    """
 
     layers: dict[str, str]
     statistics: Statistics
     memory: Memory
     samples: Samples
+    kernels: list[str] | None = None
 
 
 def joined_samples(shares: Sequence[Samples]) -> Samples:

@@ -62,6 +62,7 @@ class LayersProfile(Profile[ChainShare, LayersMeasurement]):
             statistics=statistics_of(cell, samples),
             memory=largest_memory([share.memory for share in shares]),
             samples=samples,
+            kernels=shares[0].kernels,
         )
 
     def relative_half_width(self, measured: LayersMeasurement) -> float | None:

@@ -149,6 +149,7 @@ class ChainSteps:
                 queued_s=[self._queued_s] if self._queued_s else None,
             ),
             memory=self._memory(self._footprint, warmup),
+            kernels=self._footprint.kernels,
         )
 
     def _part_samples(self, place: int) -> PartSamples:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sailor_exp.instruments.footprint import Footprint, each_kept, footprint
+from sailor_exp.instruments.kernels import fused_kernels
 from sailor_exp.instruments.peaks import peak_meter
 from sailor_exp.training.chain import Chain, StepIntervals
 from sailor_exp.training.parts import Batch
@@ -33,12 +34,13 @@ class PartFootprint:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFootprint:
-    """Memory of one step on this rank, and the figures of allocator and device for the whole process."""
+    """Memory of one step on this rank, the figures of allocator and device for the whole process, and fused kernels."""
 
     parts: list[PartFootprint]
     peak_bytes: int
     reserved_bytes: int | None
     device_used_bytes: int | None
+    kernels: list[str]
 
 
 class MemoryObserver:
@@ -53,6 +55,7 @@ class MemoryObserver:
         self._handed_on: dict[str, Footprint] = defaultdict(Footprint)
         self._entered: dict[str, Footprint] = defaultdict(Footprint)
         self._phase = ""
+        self._kernels: list[str] = []
 
     def step(self, batch: Batch) -> tuple[StepIntervals, StepFootprint]:
         """Run the step; return the chain's intervals and the footprint."""
@@ -61,6 +64,7 @@ class MemoryObserver:
                 stack.callback(part.register_forward_pre_hook(self._note_inputs).remove)
                 for outlet in part.outlets():
                     stack.callback(outlet.register_forward_hook(self._note_output).remove)
+            stack.callback(self._chain.parts[-1].register_forward_hook(self._note_kernels).remove)
             stack.enter_context(each_kept(self._chain.parts, self._note_kept))
             stack.enter_context(self._meter)
             intervals = self._chain.step(batch, self._entering)
@@ -76,6 +80,9 @@ class MemoryObserver:
 
     def _note_output(self, _: nn.Module, __: Any, output: Tensor | tuple[Tensor, ...]) -> None:
         self._handed_on[self._phase].add(output if isinstance(output, Tensor) else output[0])
+
+    def _note_kernels(self, _: nn.Module, __: Any, loss: Tensor) -> None:
+        self._kernels = fused_kernels(loss)
 
     def _note_kept(self, tensor: Tensor) -> None:
         self._kept[self._phase].add(tensor)
@@ -100,6 +107,7 @@ class MemoryObserver:
             peak_bytes=self._meter.peak(),
             reserved_bytes=torch.cuda.memory_reserved(self._device) if on_cuda else None,
             device_used_bytes=_device_used_bytes(self._device) if on_cuda else None,
+            kernels=self._kernels,
         )
 
 
