@@ -1,10 +1,11 @@
 PYTHON ?= python3
+PYTHON312 ?= python3.12
 VENV := .venv
 BIN := $(VENV)/bin
 
 DATA ?= tests/reference/published
 
-.PHONY: demo demo-all test check lint bench accuracy plausible slurm-up slurm-down clean
+.PHONY: demo demo-all test check check-312 lint bench accuracy plausible slurm-up slurm-down clean
 
 demo: $(VENV)/installed
 	$(BIN)/python launch.py -m tp=1,2 mbs=1,2,4
@@ -22,6 +23,10 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 
 check: lint test
+
+check-312:
+	$(MAKE) VENV=.venv312 PYTHON=$(PYTHON312) demo
+	.venv312/bin/pytest --numprocesses 2 --dist loadfile -m 'not sweep and not slurm and not ranks' --ignore tests/cluster
 
 bench: $(VENV)/installed
 	$(BIN)/python -m tests.bench.bench_sweep
@@ -41,7 +46,7 @@ slurm-down: $(VENV)/installed
 	$(BIN)/python -m tests.cluster.cluster down
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv312
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,16 @@ def files_below(directory: Path) -> dict[str, bytes]:
     }
 
 
+def comparable(content: bytes) -> bytes:
+    """The content itself on Python 3.11, which made the stored exports; later ones without the last digits of numbers.
+
+    Since Python 3.12 `sum` of floats is compensated, and four of the files have another last digit.
+    """
+    if sys.version_info < (3, 12):
+        return content
+    return re.sub(rb"\d+\.\d{9,}", lambda number: b"%.12e" % float(number[0]), content)
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     """A directory with the records, and the files that stand beside them, but none of the exports."""
@@ -47,7 +58,7 @@ def test_every_export_is_to_the_byte_what_it_was(stored: Path) -> None:
     wanted = files_below(STORED / "export")
     found = files_below(stored / EXPORT)
     assert found.keys() == wanted.keys() - {str(TABLE.relative_to(EXPORT))} | BANDWIDTHS
-    assert [name for name in found.keys() - BANDWIDTHS if found[name] != wanted[name]] == []
+    assert [name for name in found.keys() - BANDWIDTHS if comparable(found[name]) != comparable(wanted[name])] == []
 
 
 def test_the_tidy_table_has_the_numbers_of_every_profile(stored: Path) -> None:
