@@ -72,10 +72,17 @@ def _memory(case: Case, reader: Reader, content: Mapping[str, Any]) -> Iterator[
     for tp, nodes in ({1: 1} | reader.degrees(case)).items():
         if tp in memory:
             continue
+        outcome = case.outcomes.get(CellKey(tp, 1))
         if uneven := uneven_split(model, tp):
             yield Hole(text=f"no tp={tp}, which ends in KeyError: {uneven}", nodes=nodes, by_hand=True)
+        elif outcome is not None and settled(outcome) and outcome is not Outcome.ok:
+            text = (
+                f"no tp={tp}, which ends in KeyError: measured with mbs=1 it was {outcome}. Measure it on a larger GPU"
+            )
+            yield Hole(text=text, nodes=nodes, by_hand=True)
         else:
-            yield Hole(text=f"no tp={tp}: KeyError", nodes=nodes, command=_measuring(case, [CellKey(tp, 1)]))
+            row = [CellKey(tp, mbs) for mbs in _MICROBATCHES]
+            yield Hole(text=f"no tp={tp}: KeyError", nodes=nodes, command=_measuring(case, row))
 
 
 def _times(case: Case, reader: Reader, content: Mapping[str, Any]) -> Iterator[Hole]:
@@ -119,7 +126,7 @@ def _of_degree(case: Case, tp: int, nodes: int, microbatches: Iterable[int], mea
 
 def _measuring(case: Case, keys: list[CellKey]) -> str:
     outcomes = case.outcomes
-    if all(outcomes.get(key) is Outcome.ok for key in keys):
+    if outcomes and all(settled(outcomes.get(key)) for key in keys):
         return case.commands.gather()
     return case.commands.measure(keys)
 

@@ -214,6 +214,21 @@ def test_a_cell_that_ran_out_of_memory_is_no_hole(root: Path) -> None:
     for mbs in (1, 2, 4, 8):
         write(unmeasured(cell("model=opt-350", "gpu=a100-40", mbs=mbs), Outcome.oom), root / "profiles")
     assert not [one for one in answers(configured(root, "amp", 4))["amp"].shared if "tp=1" in one.text]
+    in_json(LLM_INFO, "OPT-350", "1")(root / "export")
+    (hole,) = unready(root)["amp"]
+    assert (hole.command, hole.text) == (
+        None,
+        "no tp=1, which ends in KeyError: measured with mbs=1 it was oom. Measure it on a larger GPU",
+    )
+
+
+def test_a_degree_without_memory_is_measured_with_every_microbatch(root: Path) -> None:
+    """With microbatch 1 alone, gathering names the other ones as missing, and exits with 1."""
+    in_json(LLM_INFO, "OPT-350", "2")(root / "export")
+    commands = {finding.command for finding in unready(root)["amp"] if "no tp=2" in finding.text}
+    (command,) = commands
+    assert command is not None
+    assert command.startswith("python launch.py -m model=opt-350 gpu=a100-40 vm=4 tp=2 mbs=1,2,4,8 ")
 
 
 def test_what_is_measured_is_gathered_and_not_measured_again(root: Path) -> None:
