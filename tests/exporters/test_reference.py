@@ -356,6 +356,12 @@ def test_galvatron_names_the_fit_that_is_not_there(root: Path) -> None:
         exported(root, "galvatron", 8)
 
 
+def test_galvatron_needs_no_overlap_of_one_gpu(root: Path) -> None:
+    """There is nothing to measure: profile=overlap refuses ranks=1."""
+    (root / "export/sailor/Planner/baselines/Galvatron/overlap_coe_dicts.json").unlink()
+    assert exported(root, "galvatron", 1)["hw_prof.json"]["overlap_coe"] == 1.0
+
+
 def test_galvatron_names_the_overlap_coefficient_that_is_not_there(root: Path) -> None:
     file = root / "export/sailor/Planner/baselines/Galvatron/overlap_coe_dicts.json"
     rewrite(file, lambda coefficients: coefficients["A100-40"].pop("2"))

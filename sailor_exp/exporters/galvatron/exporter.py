@@ -111,6 +111,10 @@ def _fit_within_machine(inputs: Inputs, network: Extra[Network], ranks: int) -> 
 
 
 def _overlap(inputs: Inputs) -> float:
+    """Return the coefficient; one GPU has nothing to overlap with, so 1 needs no file (network/merge.py)."""
+    path = inputs.file("overlap_file")
+    if inputs.gpus_per_vm == 1 and (path is None or not path.exists()):
+        return 1.0
     overlap, place = inputs.overlap(), f"{inputs.gpu}.{inputs.gpus_per_vm}"
     coefficient = overlap.content.get(inputs.gpus_per_vm)
     if coefficient is None:
