@@ -165,3 +165,10 @@ def test_an_error_of_the_device_ends_the_cell_as_failed(tmp_path, monkeypatch):
     [record] = records(tmp_path, *SMALL, "tp=2")
     assert record.outcome is Outcome.failed
     assert record.ending.message == "RuntimeError: CUDA error: an illegal memory access was encountered"
+
+
+def test_a_rank_of_a_process_that_has_called_cuda_measures_nothing(tmp_path):
+    with pytest.warns(UserWarning, match="a library called CUDA when it was imported"):
+        [record] = records(tmp_path, *SMALL, "tp=1", gpu=Gpu(process=1))
+    assert record.outcome is Outcome.failed
+    assert record.measurement is None
