@@ -1,6 +1,7 @@
 """The emulated device: its facts, its allocator, the moment until which it is busy, and what made the host wait."""
 
 import time
+import warnings
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class Gpu:
     index: int = 0
     busy_until_s: float = 0.0
     process: int | None = None
+    sync_debug: str = "default"
     waits: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -104,8 +106,15 @@ class Gpu:
         return torch.device("cuda", self.index)
 
     def wait(self, why: str) -> None:
-        """Count a wait of the host, and let the time pass that the device still works."""
+        """Count a wait of the host, and let the time pass that the device still works.
+
+        sync_debug: as `torch.cuda.set_sync_debug_mode` says; a synchronise by name is no fault.
+        """
         self.waits[why] += 1
+        if not why.endswith("synchronize") and self.sync_debug == "error":
+            raise RuntimeError(f"called a synchronizing CUDA operation: {why}")
+        if not why.endswith("synchronize") and self.sync_debug == "warn":
+            warnings.warn(f"called a synchronizing CUDA operation: {why}", stacklevel=2)
         while (rest_s := self.busy_until_s - time.perf_counter()) > 0:
             time.sleep(rest_s)
 

@@ -74,6 +74,7 @@ def _functions(gpu: Gpu, start: Callable[[], None]) -> dict[str, object]:
         "manual_seed": lambda seed: None,
         "manual_seed_all": lambda seed: None,
         "_sleep": gpu.work,
+        "set_sync_debug_mode": lambda mode: setattr(gpu, "sync_debug", mode),
         "is_current_stream_capturing": lambda: False,
         **_memory(gpu),
     }
