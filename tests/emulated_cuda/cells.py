@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,7 +14,7 @@ from sailor_exp.config.schema import Cell
 from sailor_exp.profiles.layers.measurement import Memory
 from sailor_exp.records.record import Record
 from sailor_exp.sweep import sweep
-from sailor_exp.sweep.messages import Death, Finished, Message, Task
+from sailor_exp.sweep.messages import Death, Message, Task
 from sailor_exp.sweep.rank_group import GroupEnd, verdict
 from tests.build.cells import cell
 from tests.build.fake_instruments import Voice
@@ -79,28 +79,35 @@ def deepspeed_anew() -> Iterator[None]:
         yield
 
 
+class _LeftError(Exception):
+    """The rank would have ended its process here."""
+
+
 def _measure(task: Task, hear: Callable[[int, Message], None]) -> GroupEnd | None:
+    """Run a rank to its end in this process, which keeps its output and goes on."""
     from sailor_exp.sweep import rank_process
 
-    ranks = task.cells[0].ranks * task.cells[0].nodes
-    voice = rank_process.Voice(_Pipe(ranks, hear))
-    try:
-        rank_process._measure_all(0, voice, task)
-        voice.send(Finished())
-    except Exception as error:  # noqa: BLE001
-        cause, message = rank_process.cause_of(error), rank_process._message(error)
-        return verdict({0: Death(cause=cause, message=message, phase=voice.phase)})
-    return None
+    pipe = _Pipe(task.cells[0].ranks * task.cells[0].nodes, hear)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(rank_process, "_leave", side_effect=_LeftError))
+        stack.enter_context(mock.patch.object(rank_process, "_redirect_output"))
+        stack.enter_context(mock.patch.object(rank_process.signal, "signal"))
+        stack.enter_context(mock.patch.object(rank_process.gc, "freeze"))
+        stack.enter_context(suppress(_LeftError))
+        rank_process.run(0, pipe, task)
+    return None if pipe.death is None else verdict({0: pipe.death})
 
 
 class _Pipe:
-    """Passes a message on as that of every rank."""
+    """Passes a message on as that of every rank, and keeps the report of an early end."""
 
     def __init__(self, ranks: int, hear: Callable[[int, Message], None]) -> None:
         self._ranks = ranks
         self._hear = hear
+        self.death: Death | None = None
 
     def send(self, message: Message) -> None:
+        self.death = message if isinstance(message, Death) else None
         for rank in range(self._ranks):
             self._hear(rank, message)
 
