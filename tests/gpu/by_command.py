@@ -47,7 +47,7 @@ class Commands:
         done = self.run([str(ROOT / "launch.py"), "-m", *asked], place)
         found = [json.loads(path.read_text()) for path in place.glob("outputs/**/records/*.json")]
         if not found:
-            raise CannotRunError(f"no record of {' '.join(arguments)}: {_last_line(done.stdout + done.stderr)}")
+            raise CannotRunError(f"no record: {_last_line(done.stdout + done.stderr)}")
         return sorted(found, key=_place)
 
     def measured(self, *arguments: str, **keywords: Any) -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ class Commands:
         found = self.launch(*arguments, **keywords)
         for record in found:
             if record["outcome"] != "ok":
-                raise CannotRunError(f"{' '.join(arguments)}: {record['outcome']}, {record['ending']}")
+                raise CannotRunError(f"{record['outcome']}: {(record['ending'] or {}).get('message')}")
         return found
 
     def run(self, arguments: Sequence[str], place: Path) -> subprocess.CompletedProcess[str]:
@@ -184,7 +184,9 @@ def configured_memory(commands: Commands) -> Finding:
 
 def out_of_memory(commands: Commands) -> Finding:
     before = int(commands.run(["-c", _PRINT_FREE], ROOT).stdout or 0)
-    found = commands.launch(*commands.size.opt, "tp=1", _list("mbs", commands.size.growing))
+    size = commands.size
+    held = () if size.growing_gb is None else (f"gpu.memory_gb={size.growing_gb}",)
+    found = commands.launch(*size.opt, "tp=1", _list("mbs", size.growing), *held)
     after = int(commands.run(["-c", _PRINT_FREE], ROOT).stdout or 0)
     outcomes = [record["outcome"] for record in found]
     lost_mib = (before - after) / 2**20

@@ -13,7 +13,8 @@ _FEW_STEPS = ("sampling.warmup=2", "sampling.min_steps=4", "sampling.max_steps=4
 class Size:
     """opt, llama: overrides of the two models. product: rows of a square product. microbatches: of the grid.
 
-    growing: microbatches of which the last does not fit; limited_gb: memory in which only the first of `limited` fit.
+    growing: microbatches of which the last does not fit into `growing_gb`, by default the whole device; limited_gb:
+    memory in which only the first of `limited` fit.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Size:
     products: int
     microbatches: tuple[int, ...]
     growing: tuple[int, ...]
+    growing_gb: float | None
     limited: tuple[int, ...]
     limited_gb: float
 
@@ -37,6 +39,7 @@ FULL = Size(
     products=20,
     microbatches=(1, 2, 4, 8),
     growing=(16, 256),
+    growing_gb=None,
     limited=(1, 2, 4, 8, 16),
     limited_gb=8,
 )
@@ -48,8 +51,9 @@ SMALL = Size(
     product=2048,
     products=400,
     microbatches=(1, 2),
-    growing=(1, 65536),
+    growing=(1, 4096),
+    growing_gb=1,
     limited=(1, 4096),
-    limited_gb=2,
+    limited_gb=0.9,
 )
 SIZES = {size.name: size for size in (FULL, SMALL)}
