@@ -79,6 +79,11 @@ def test_events_pass_when_the_device_has_done_what_it_got(gpu):
     assert clock.seconds(interval) == pytest.approx(0.02, rel=0.2)
 
 
+def test_random_numbers_of_a_generator_of_the_device_lie_on_it(gpu):
+    generator = torch.Generator(gpu.device).manual_seed(0)
+    assert torch.randn(4, device=gpu.device, generator=generator).is_cuda
+
+
 def test_nothing_is_replaced_afterwards():
     with emulated_cuda():
         torch.cuda.set_device(0)

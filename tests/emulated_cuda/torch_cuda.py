@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Self
 from unittest import mock
 
 import torch
@@ -41,6 +42,7 @@ def install(gpu: Gpu, stack: ExitStack, *, group: Group) -> None:
 
     stack.enter_context(mock.patch.multiple(torch.cuda, create=True, **_functions(gpu, start), **_streams(gpu)))
     stack.enter_context(mock.patch.multiple(torch.cuda.memory, create=True, **_memory(gpu)))
+    stack.enter_context(mock.patch.object(torch, "Generator", _Generator))
     stack.enter_context(mock.patch.object(torch.version, "cuda", "13.0"))
     stack.enter_context(mock.patch.object(torch.cuda.nccl, "version", return_value=(2, 28, 9)))
     stack.enter_context(mock.patch.multiple(torch.cuda.nvtx, range_push=lambda _: 0, range_pop=lambda: 0))
@@ -106,6 +108,13 @@ def _memory(gpu: Gpu) -> dict[str, object]:
         "empty_cache": allocator.empty_cache,
         "mem_get_info": lambda device=None: (allocator.free_bytes, allocator.total_bytes),
     }
+
+
+class _Generator(torch.Generator):
+    """Random numbers of the CPU, whatever the device."""
+
+    def __new__(cls, device: object = None) -> Self:
+        return super().__new__(cls, device="cpu")
 
 
 def _streams(gpu: Gpu) -> dict[str, object]:
