@@ -2,6 +2,7 @@
 
 import gc
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -81,7 +82,7 @@ def test_no_more_waits_inside_a_step_than_deepspeed_makes(tmp_path, monkeypatch,
     [record] = records(tmp_path, *SMALL, "profile=check", f"tp={tp}", f"precision={precision}", gpu=gpu)
     assert record.outcome is Outcome.ok, record.ending
     for model, waits in inside.items():
-        assert len(waits) == 4, model
+        assert len(waits) >= 4, model
         assert all(found == WAITS_IN_A_STEP[precision] for found in waits), (model, waits)
 
 
@@ -95,13 +96,18 @@ def counted(step, gpu, waits):
     return counting
 
 
-def test_between_two_steps_the_ranks_wait_once_for_the_device_and_once_to_agree(tmp_path):
-    waits = []
-    for steps in (2, 6):
-        gpu, sampling = Gpu(), (f"sampling.min_steps={steps}", f"sampling.max_steps={steps}")
-        records(tmp_path / str(steps), *SMALL, "tp=2", *sampling, gpu=gpu)
-        waits.append(gpu.waits)
-    assert waits[1] - waits[0] == Counter({"synchronize": 4, "tolist": 4, "copy from the host": 4})
+def test_from_step_to_step_the_ranks_wait_once_for_the_device_and_once_to_agree(tmp_path, monkeypatch):
+    gpu, starts, step = Gpu(), [], Chain.step
+
+    def noting(*arguments, **keywords):
+        starts.append(Counter(gpu.waits))
+        return step(*arguments, **keywords)
+
+    monkeypatch.setattr(Chain, "step", noting)
+    records(tmp_path, *SMALL, "tp=2", gpu=gpu)
+    assert len(starts) >= 4
+    for before, after in pairwise(starts):
+        assert after - before == Counter({"synchronize": 1, "tolist": 1, "copy from the host": 1})
 
 
 def test_the_allocators_figures_move_and_agree_with_those_of_the_cpu(tmp_path):
