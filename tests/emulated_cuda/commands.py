@@ -15,7 +15,8 @@ _VARIABLE = "SAILOR_EXP_EMULATED_CUDA"
 def environment(*, group: str = "gloo", touched: bool = False, dies: tuple[int, int] | None = None) -> dict[str, str]:
     """Variables with which a command and all its processes have the emulation.
 
-    touched: whether the server that forks ranks has called CUDA. dies: a rank, and the event at which it is killed.
+    touched: whether the server that forks ranks has called CUDA. dies: a rank, and the event, counted from its first
+    spinning, at which it is killed.
     """
     search = os.pathsep.join([str(_ROOT / "tests/emulated_cuda/site"), str(_ROOT)])
     return {
@@ -43,12 +44,17 @@ def _mortal(dies: tuple[int, int] | None):
 
     @dataclass
     class Mortal(Gpu):
-        """The process of one device is killed at an event."""
+        """The process of one device is killed at an event after it has spun first, which is just before its steps."""
 
         marked: int = 0
+        spun: bool = False
+
+        def work(self, cycles: int) -> None:
+            self.spun = True
+            super().work(cycles)
 
         def now_s(self) -> float:
-            self.marked += 1
+            self.marked += self.spun
             if dies is not None and (self.index, self.marked) == tuple(dies):
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().now_s()

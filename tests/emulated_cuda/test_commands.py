@@ -42,7 +42,7 @@ def test_ranks_start_in_fresh_processes_where_the_server_has_called_cuda(tmp_pat
 
 @pytest.mark.sweep
 def test_a_rank_that_dies_in_a_step_is_named_in_a_failed_cell(tmp_path):
-    _, [record] = launched(tmp_path, "mbs=1", dies=(1, 200))
+    _, [record] = launched(tmp_path, "mbs=1", dies=(1, 60))
     assert record["outcome"] == "failed"
     assert (record["ending"]["rank"], record["ending"]["signal"]) == (1, "SIGKILL")
     assert record["ending"]["phase"] == "warm-up"
