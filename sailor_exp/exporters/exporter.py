@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sailor_exp.exporters.needs import LINKS, Asked, Need, Needs, gathered, grid_asked, of_profile
+from sailor_exp.exporters.needs import LINKS, Asked, Need, Needs, gathered, grid_asked, of_profile, simulated
 from sailor_exp.files.whole import make_directory, remove_unfinished, write_all
 
 if TYPE_CHECKING:
@@ -57,11 +57,11 @@ def planner(
 
     files: returns contents by file name. What the reader asks for with one VM and does not find in them is lacking; a
     warning says what it asks for with more, and what no command fills. needs: what the planner needs beside what all
-    need: the gathered database, and the links, whose bandwidths all open.
+    need: the gathered database with all that the simulator looks up, and the links, whose bandwidths all open.
     """
 
     def all_needs(asked: Asked) -> list[Need]:
-        return [*gathered(asked), *needs(asked), *of_profile(LINKS, asked)]
+        return [*gathered(asked), *simulated(asked), *needs(asked), *of_profile(LINKS, asked)]
 
     def export(inputs: "Inputs") -> Export:
         directory = inputs.place.baseline(reader.planner)

@@ -8,8 +8,10 @@ from typing import Any
 
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.inputs import Inputs
+from sailor_exp.exporters.needs import layers
 from sailor_exp.exporters.readers.metis import READER, file_name
 from sailor_exp.files import json_file
+from sailor_exp.profiles.grids import halvings
 from sailor_exp.profiles.layers.published import PhaseTimes
 from sailor_exp.units import MIB
 
@@ -62,4 +64,8 @@ def _execution_time(phases: list[PhaseTimes]) -> dict[str, Any]:
     }
 
 
-EXPORTER = planner(READER, files)
+EXPORTER = planner(
+    READER,
+    files,
+    needs=lambda asked: [layers(halvings(max(asked.tps)), halvings(max(asked.microbatches)))],
+)

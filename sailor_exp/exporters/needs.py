@@ -41,6 +41,14 @@ def gathered(asked: Asked) -> list[Need]:
     return [*grid_asked(asked), layers(asked.tps, [1])]
 
 
+def simulated(asked: Asked) -> list[Need]:
+    """Return the layers that the simulator looks up for the plans of every planner (readers/simulator.py).
+
+    It reads the memory of tp 1, and takes the microbatches for the degrees: each must be one of them.
+    """
+    return [layers([1], [1]), *(layers([tp], [tp]) for tp in asked.tps)]
+
+
 def layers(tps: Sequence[int], microbatches: Sequence[int]) -> Need:
     """Return cells of `profile=layers`."""
     return Need(LAYERS, {"tp": tps, "mbs": microbatches})

@@ -65,7 +65,8 @@ LINKS = ["network nodes=2 ranks=1", "network nodes=2 ranks=2", "network ranks=2"
         (
             "galvatron",
             [
-                *("layers tp=1 mbs=2", "layers tp=1 mbs=1"),
+                *("layers tp=1 mbs=2", "layers tp=1 mbs=1", "layers tp=1 mbs=4"),
+                *("layers tp=2 mbs=2", "layers tp=2 mbs=4", "layers tp=2 mbs=8"),
                 *("galvatron pp=1 tp=1", "galvatron pp=1 tp=2", "galvatron pp=2 tp=1"),
                 *("overlap ranks=2", *LINKS),
             ],
@@ -74,6 +75,16 @@ LINKS = ["network nodes=2 ranks=1", "network nodes=2 ranks=2", "network ranks=2"
 )
 def test_an_exporter_has_the_cells_measured_that_it_needs(exporter, needs):
     assert cells(planned(f"vm='2' exporter={exporter} tp=1 mbs=2"), exporter) == needs
+
+
+def test_the_simulator_takes_the_microbatches_for_the_degrees():
+    needed = cells(planned("vm='4' exporter=piper tp=4 mbs=1"), "piper")
+    assert needed[:3] == ["layers tp=4 mbs=1", "layers tp=1 mbs=1", "layers tp=4 mbs=4"]
+
+
+def test_metis_looks_up_every_power_of_two():
+    needed = set(cells(planned("vm='2' exporter=metis tp=2 mbs=4"), "metis"))
+    assert needed > {f"layers tp={tp} mbs={mbs}" for tp in (1, 2) for mbs in (1, 2, 4)}
 
 
 def test_a_degree_over_which_the_architecture_cannot_be_split_is_not_measured_for_amp():
@@ -172,7 +183,7 @@ def test_one_command_makes_the_files_and_the_same_again_measures_nothing(launch,
     records = _state(tmp_path, "records")
     status, output = launch(*command)
     assert status == 0, output
-    assert output.count("(was there") == len(records) == 8
+    assert output.count("(was there") == len(records) == 13
     assert _state(tmp_path, "records") == records
 
 

@@ -14,7 +14,7 @@ from sailor_exp.errors import DamagedFileError
 from sailor_exp.exporters.exporter import planner
 from sailor_exp.exporters.galvatron.memory import Strategies, memory_profile
 from sailor_exp.exporters.inputs import Extra, Inputs
-from sailor_exp.exporters.needs import OVERLAP, layers, of_profile
+from sailor_exp.exporters.needs import OVERLAP, Asked, Need, layers, of_profile
 from sailor_exp.exporters.network.fits import LARGEST_MESSAGE_BYTES, Fit, Network
 from sailor_exp.exporters.readers.galvatron import DEGREES, READER, smaller_file
 from sailor_exp.files import json_file
@@ -124,8 +124,14 @@ def _overlap(inputs: Inputs) -> float:
     return coefficient
 
 
+def _needs(asked: Asked) -> list[Need]:
+    tps = [tp for tp in DEGREES if tp <= asked.vm and uneven_split(asked.model, tp) is None]
+    plans = [layers([tp], READER.microbatches(tp)) for tp in tps]
+    return [*plans, *of_profile("galvatron", asked), *of_profile(OVERLAP, asked)]
+
+
 EXPORTER = planner(
     READER,
     files,
-    needs=lambda asked: [layers([1], [1]), *of_profile("galvatron", asked), *of_profile(OVERLAP, asked)],
+    needs=_needs,
 )
