@@ -89,7 +89,7 @@ class OnDevice(TorchFunctionMode):
             self._place.gpu.wait("copy to the host")
             with self._place.host():
                 return func(*args, **kwargs | {"copy": True})
-        if not (kwargs.get("non_blocking") or True in args[1:]):
+        if not (kwargs.get("non_blocking") or any(arg is True for arg in args)):
             self._place.gpu.wait("copy from the host")
         return self._place.hold(func(*args, **kwargs | {"copy": True}))
 

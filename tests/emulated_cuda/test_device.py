@@ -49,6 +49,7 @@ def test_what_autograd_keeps_stays_on_the_device(gpu):
         (lambda x: torch.ones(4).to(x.device), {"copy from the host": 1}),
         (lambda x: torch.tensor(1.0, device=x.device), {"copy from the host": 1}),
         (lambda x: torch.ones(4).to(x.device, non_blocking=True), {}),
+        (lambda x: torch.ones(4).to(x), {"copy from the host": 1}),
         (lambda x: x[x > 0], {"index by a mask": 1}),
         (lambda x: x.__setitem__(x > 0, 1.0), {}),
         (lambda x: torch.cuda.synchronize(), {"synchronize": 1}),

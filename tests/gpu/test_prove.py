@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from sailor_exp.config.peaks import PEAKS
 from tests.conftest import ROOT
 from tests.emulated_cuda.commands import environment
 from tests.gpu import by_command, checks, on_device, run
@@ -83,3 +84,9 @@ def test_the_page_of_a_real_run_does_not_speak_of_emulation():
     assert "emulation" not in text
     assert "| a | b | 1 / 2 | pass | 1.2 | c |" in text
     assert "Run now, commit abc, size full, 12 s. pass: 1." in text
+
+
+def test_the_peaks_of_prove_are_those_of_the_table():
+    for gpu in ("H100-80", "H200-141"):
+        rates = {precision: int(rate / 1e12) for precision, rate in PEAKS[gpu].flops_per_s.items()}
+        assert rates == by_command._KNOWN_PEAK_TFLOPS
