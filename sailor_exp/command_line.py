@@ -369,7 +369,7 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in config:
         name = f"{prefix}{key!s}"
-        nested = not OmegaConf.is_missing(config, key) and isinstance(config._get_node(key), DictConfig)  # noqa: SLF001
+        nested = not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig)
         keys += [name, *_keys(config[key], f"{name}.")] if nested else [name]
     return keys
 

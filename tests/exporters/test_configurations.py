@@ -135,6 +135,8 @@ def test_a_parameter_costs_what_precision_and_optimizer_hold_of_it() -> None:
     assert costs == {
         (Precision.fp32, Optimizer.adam): 20,
         (Precision.fp32, Optimizer.sgd): 16,
+        (Precision.tf32, Optimizer.adam): 20,
+        (Precision.tf32, Optimizer.sgd): 16,
         (Precision.bf16, Optimizer.adam): 22,
         (Precision.bf16, Optimizer.sgd): 18,
     }
