@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from sailor_exp.config.schema import PROFILE_KEYS, Cell, GatherConfig, ProfileConfig, cell_from
+from sailor_exp.config.schema import PROFILE_KEYS, Cell, GatherConfig, ProfileConfig, VmConfig, cell_from
 from sailor_exp.config.stages import beyond_one_machine
 from sailor_exp.errors import ConfigurationError
-from sailor_exp.exporters.needs import Asked, Need
+from sailor_exp.exporters.needs import LAYERS, Asked, Need
 from sailor_exp.exporters.registry import exporter_named, name_faults
 from sailor_exp.profiles.faults import gather_faults
 from sailor_exp.profiles.grids import Grid
@@ -60,7 +60,7 @@ def exporter_faults(cell: Cell) -> list[str]:
     if wrong_name := name_faults(cell.exporter.name):
         return wrong_name
     name, vm = cell.exporter.name, cell.vm.gpus
-    grids = [need.grid for need in _needs(cell, tps=[1], microbatches=[1])]
+    grids = [need.grid for need in _needs(cell)]
     gpus = {key: max(grid[key]) for grid in grids for key in _GPUS if key in grid}
     key, most = max(gpus.items(), key=lambda item: item[1], default=("tp", 1))
     too_many = f"exporter={name} needs {key}={most}, {most} GPUs in one machine; vm={vm} has {vm}. Choose a larger vm."
@@ -83,11 +83,13 @@ def plan(job_overrides: Sequence[Sequence[str]], compose: Compose, exporters: Se
     exporters: those of the command line, where the jobs name the first of them alone.
     """
     groups = [group for group in _groups(job_overrides) if group.exporters]
+    if not groups:
+        return None
     for group in groups:
         group.exporters += [name for name in exporters if name not in group.exporters]
-    planned = [one for group in groups for one in _planned(group, compose)]
-    if not planned:
-        return None
+        group.compose(compose)
+    _complete(groups)
+    planned = [one for group in groups for one in _planned(group)]
     jobs = list(dict.fromkeys(cell for one in planned for cell in one.cells))
     profiles = list(dict.fromkeys(cell.profile for cell in jobs))
     jobs.sort(key=lambda cell: (not profile_named(cell.profile).about_model, profiles.index(cell.profile)))
@@ -111,13 +113,45 @@ class _Planned:
 
 @dataclass(kw_only=True)
 class _Group:
-    """The jobs of a sweep that differ in exporter, tp and mbs alone. `settings`: the keys below `exporter`."""
+    """The jobs of a sweep that differ in exporter, tp and mbs alone. `settings`: the keys below `exporter`.
+
+    `composed`: by name, the exporters that were asked for, after those whose files they read.
+    """
 
     shared: tuple[str, ...]
     settings: tuple[str, ...]
     exporters: list[str] = field(default_factory=list)
     tps: list[int] = field(default_factory=list)
     microbatches: list[int] = field(default_factory=list)
+    composed: dict[str, Cell] = field(default_factory=dict)
+
+    @property
+    def vm(self) -> int:
+        return self._first.vm.gpus
+
+    @property
+    def but_vm(self) -> str:
+        """The key of the groups that measure into the same grid."""
+        return repr((replace(self._first, vm=VmConfig(), exporter=None, tp=0, mbs=0), self.settings))
+
+    @property
+    def asked(self) -> list[Cell]:
+        """The cells of the exporters that were asked for."""
+        return [self.composed[name] for name in self.exporters]
+
+    @property
+    def _first(self) -> Cell:
+        return next(iter(self.composed.values()))
+
+    def compose(self, compose: Compose) -> None:
+        """Compose the exporters, and take the tp and mbs of the configuration where the command line has none."""
+        asked = {name: _composed(self, compose, name) for name in self.exporters}
+        exporters = [exporter_named(cell.exporter.name) for cell in asked.values() if cell.exporter]
+        implied = [_DATABASE] if any(exporter.reads_database for exporter in exporters) else []
+        implied += [_BANDWIDTHS] if any(exporter.reader for exporter in exporters) else []
+        self.composed = {**{name: asked.get(name) or _composed(self, compose, name) for name in implied}, **asked}
+        self.tps = self.tps or [self._first.tp]
+        self.microbatches = self.microbatches or [self._first.mbs]
 
 
 def _groups(job_overrides: Iterable[Sequence[str]]) -> list[_Group]:
@@ -135,16 +169,34 @@ def _groups(job_overrides: Iterable[Sequence[str]]) -> list[_Group]:
     return list(groups.values())
 
 
-def _planned(group: _Group, compose: Compose) -> Iterator[_Planned]:
+def _complete(groups: Sequence[_Group]) -> None:
+    """Add to each grid of layers what its exporters need of it, until nothing is added.
+
+    Every degree has every microbatch, whichever VM it is measured on: readers count a cell that is not there as 0 s. A
+    larger grid can need more, such as Varuna's halves of its largest microbatch.
+    """
+    former = None
+    while (grids_now := [(group.tps, group.microbatches) for group in groups]) != former:
+        former = grids_now
+        for group in groups:
+            grids = [need.grid for cell in group.asked for need in _needs(cell, group) if need.profile == LAYERS]
+            group.tps = sorted({*group.tps, *(tp for grid in grids for tp in grid["tp"])})
+            group.microbatches = sorted({*group.microbatches, *(mbs for grid in grids for mbs in grid["mbs"])})
+        for group in groups:
+            alike = [other for other in groups if other.but_vm == group.but_vm]
+            tps = {tp for other in alike for tp in other.tps}
+            group.tps = sorted({*group.tps, *(tp for tp in tps if group.vm % tp == 0)})
+            group.microbatches = sorted({mbs for other in alike for mbs in other.microbatches})
+
+
+def _planned(group: _Group) -> Iterator[_Planned]:
     """Yield the exports of a group in the order in which they read each other's files."""
-    composed = {name: _composed(group, compose, name) for name in group.exporters}
-    exporters = [exporter_named(cell.exporter.name) for cell in composed.values() if cell.exporter]
-    implied = [_DATABASE] if any(exporter.reads_database for exporter in exporters) else []
-    implied += [_BANDWIDTHS] if any(exporter.reader for exporter in exporters) else []
-    composed = {**{name: composed.get(name) or _composed(group, compose, name) for name in implied}, **composed}
-    for name, cell in composed.items():
-        needs = _needs(cell, group.tps, group.microbatches) if name in group.exporters else []
-        cells = [_job(group, cell, need.profile, keys) for need in needs for keys in _cells(need.grid, cell.vm.gpus)]
+    whole: Grid = {"tp": group.tps, "mbs": group.microbatches}
+    for name, cell in group.composed.items():
+        needs = _needs(cell, group) if name in group.exporters else []
+        others = [need for need in needs if need.profile != LAYERS]
+        wanted = [Need(LAYERS, whole), *others] if len(others) < len(needs) else others
+        cells = [_job(group, cell, need.profile, keys) for need in wanted for keys in _cells(need.grid, group.vm)]
         yield _Planned(gather=_gather(cell), cells=tuple(dict.fromkeys(cells)))
 
 
@@ -155,10 +207,12 @@ def _composed(group: _Group, compose: Compose, exporter: str) -> Cell:
     return cell
 
 
-def _needs(cell: Cell, tps: Sequence[int], microbatches: Sequence[int]) -> list[Need]:
+def _needs(cell: Cell, group: _Group | None = None) -> list[Need]:
+    """Return what a cell's exporter needs for the grid of a group; for the smallest one where there is no group."""
     if cell.exporter is None:
         return []
-    asked = Asked(model=cell.model, vm=cell.vm.gpus, tps=tps or [cell.tp], microbatches=microbatches or [cell.mbs])
+    tps, microbatches = (group.tps, group.microbatches) if group else ([1], [1])
+    asked = Asked(model=cell.model, vm=cell.vm.gpus, tps=tps, microbatches=microbatches)
     return list(exporter_named(cell.exporter.name).needs(asked))
 
 

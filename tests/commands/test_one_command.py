@@ -44,29 +44,25 @@ def test_without_an_exporter_nothing_is_planned():
 LINKS = ["network nodes=2 ranks=1", "network nodes=2 ranks=2", "network ranks=2"]
 
 
+def grid(*tps: int, mbs: tuple[int, ...]) -> list[str]:
+    return [f"layers tp={tp} mbs={one}" for tp in tps for one in mbs]
+
+
 @pytest.mark.parametrize(
     ("exporter", "needs"),
     [
-        ("sailor", ["layers tp=1 mbs=2", "layers tp=1 mbs=1"]),
-        ("csv", ["layers tp=1 mbs=2"]),
+        ("sailor", grid(1, mbs=(1, 2))),
+        ("csv", grid(1, mbs=(2,))),
         ("network", [*LINKS, "overlap ranks=2"]),
-        ("metis", ["layers tp=1 mbs=2", "layers tp=1 mbs=1", *LINKS]),
-        ("piper", ["layers tp=1 mbs=2", "layers tp=1 mbs=1", *LINKS]),
-        ("amp", ["layers tp=1 mbs=2", "layers tp=1 mbs=1", "layers tp=2 mbs=1", *LINKS]),
-        ("oobleck", ["layers tp=1 mbs=2", "layers tp=1 mbs=1", "layers tp=2 mbs=1", "oobleck tp=1", *LINKS]),
-        (
-            "varuna",
-            [
-                *("layers tp=1 mbs=2", "layers tp=1 mbs=1", "layers tp=2 mbs=1", "layers tp=2 mbs=2"),
-                *("varuna tp=2 mbs=1", "varuna tp=2 mbs=2"),
-                *LINKS,
-            ],
-        ),
+        ("metis", [*grid(1, mbs=(1, 2)), *LINKS]),
+        ("piper", [*grid(1, mbs=(1, 2)), *LINKS]),
+        ("amp", [*grid(1, 2, mbs=(1, 2)), *LINKS]),
+        ("oobleck", [*grid(1, 2, mbs=(1, 2)), "oobleck tp=1", *LINKS]),
+        ("varuna", [*grid(1, 2, mbs=(1, 2)), "varuna tp=2 mbs=1", "varuna tp=2 mbs=2", *LINKS]),
         (
             "galvatron",
             [
-                *("layers tp=1 mbs=2", "layers tp=1 mbs=1", "layers tp=1 mbs=4"),
-                *("layers tp=2 mbs=2", "layers tp=2 mbs=4", "layers tp=2 mbs=8"),
+                *grid(1, 2, mbs=(1, 2, 4, 8)),
                 *("galvatron pp=1 tp=1", "galvatron pp=1 tp=2", "galvatron pp=2 tp=1"),
                 *("overlap ranks=2", *LINKS),
             ],
@@ -74,12 +70,26 @@ LINKS = ["network nodes=2 ranks=1", "network nodes=2 ranks=2", "network ranks=2"
     ],
 )
 def test_an_exporter_has_the_cells_measured_that_it_needs(exporter, needs):
-    assert cells(planned(f"vm='2' exporter={exporter} tp=1 mbs=2"), exporter) == needs
+    needed = cells(planned(f"vm='2' exporter={exporter} tp=1 mbs=2"), exporter)
+    assert sorted(needed) == sorted(needs)
+
+
+def test_what_one_exporter_adds_to_the_grid_the_others_need_with_it():
+    made = planned("vm='2' exporter=varuna tp=1 mbs=2", "vm='2' exporter=galvatron tp=1 mbs=2")
+    assert [one for one in cells(made, "varuna") if one.startswith("varuna")] == [
+        f"varuna tp=2 mbs={mbs}" for mbs in (1, 2, 4, 8)
+    ]
+
+
+def test_two_vms_measure_one_whole_grid():
+    made = planned("vm='2' exporter=varuna tp=1 mbs=1", "vm='4' exporter=varuna tp=1 mbs=1")
+    layers = {named(job) for job in made.jobs if "profile=layers" in job}
+    assert layers == {*grid(1, 2, 4, mbs=(1, 2, 4))}
 
 
 def test_the_simulator_takes_the_microbatches_for_the_degrees():
     needed = cells(planned("vm='4' exporter=piper tp=4 mbs=1"), "piper")
-    assert needed[:3] == ["layers tp=4 mbs=1", "layers tp=1 mbs=1", "layers tp=4 mbs=4"]
+    assert needed[:4] == grid(1, 4, mbs=(1, 4))
 
 
 def test_metis_looks_up_every_power_of_two():
@@ -96,7 +106,7 @@ def test_what_two_exporters_need_is_measured_once_and_layers_before_links():
     made = planned("vm='2' exporter=varuna tp=1 mbs=1", "vm='2' exporter=oobleck tp=1 mbs=1")
     jobs = [named(job) for job in made.jobs]
     assert len(set(jobs)) == len(jobs)
-    assert jobs[:2] == ["layers tp=1 mbs=1", "layers tp=2 mbs=1"]
+    assert jobs[:4] == grid(1, 2, mbs=(1, 2))
     assert jobs[-3:] == LINKS
 
 
