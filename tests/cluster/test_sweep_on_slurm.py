@@ -371,12 +371,12 @@ def test_one_command_to_planners_files_is_left_and_gone_on_with(launcher):
     assert not (launcher.directory / "outputs/export").exists()
     status, output = launcher.run(*command)
     assert status == 0, output
-    assert "already queued or running" in output or output.count("(was there") == 6
+    assert "already queued or running" in output or output.count("(was there") == 8
     assert output.count("│ nothing ") == 4
     baselines = launcher.directory / "outputs/export/sailor/Planner/baselines"
     files = ("Piper/profiles/gpt-tiny/CPU/profile.json", "Oobleck/profiles/gpt-tiny/CPU/profile_2.json")
     assert all((baselines / file).is_file() for file in files)
-    assert sum(len(job["records"]) for each in launcher.submissions() for job in each["jobs"]) == 6
+    assert sum(len(job["records"]) for each in launcher.submissions() for job in each["jobs"]) == 8
     status, output = launcher.run("hydra.launcher.wait=false", *command)
     assert status == 0, output
     assert output.count("│ nothing ") == 4
