@@ -2,8 +2,7 @@
 
 0: every cell has a result, out of memory included, and every export is whole; or all jobs were submitted, and the
 command does not wait for them. 1: a cell failed or timed out, an export lacks something, or an error ended the command.
-2: the command was wrong, and nothing was started. 130:
-the command was interrupted; measured cells have their records.
+2: the command was wrong, and nothing was started. 130: the command was interrupted; measured cells have their records.
 """
 
 import signal

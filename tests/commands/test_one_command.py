@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from sailor_exp import launching
 from sailor_exp.command_line import GATHER, checked
 from sailor_exp.errors import ConfigurationError
 from sailor_exp.exporters.needed_cells import plan, with_one_exporter
 from sailor_exp.exporters.registry import planners
+from sailor_exp.records.record import Outcome
+from sailor_exp.sweep.sweep import Result
 from tests.build.cells import _composed
+from tests.build.records import unmeasured
 
 QUICK = ("sampling.min_steps=2", "sampling.max_steps=2", "sampling.warmup=2", "profile.most_bytes=524288")
 PLANNERS = ["amp", "galvatron", "metis", "oobleck", "piper", "varuna"]
@@ -177,6 +181,33 @@ def test_a_wrong_command_gets_one_message(arguments, fault):
 
 def test_the_messages_of_the_links_are_no_fault_of_the_layers():
     assert checked(("-m", "exporter=piper", "profile.most_bytes=131072"))
+
+
+def test_links_between_two_machines_are_left_out_and_named_on_one_machine_with_gpus(monkeypatch):
+    """What one machine can measure is measured, and the rest is what the exports lack."""
+    passed, told = [], {}
+
+    def measured_here(cells):
+        passed.extend(cells)
+        return [Result(cell=one, record=unmeasured(one, Outcome.skipped), reused=True) for one in cells]
+
+    def exported(made, why, page):
+        told.update({named(made.jobs[place]): text for place, text in why.items()})
+        return False
+
+    monkeypatch.setattr(launching, "_measure", measured_here)
+    monkeypatch.setattr("sailor_exp.exporting.export", exported)
+    sweeps = launching.Sweeps()
+    jobs = sweeps.planned(
+        [["gpu=h100-80", "vm='2'", "exporter=piper", "tp=1", "mbs=1"]],
+        lambda overrides: _composed("launch", tuple(overrides)),
+    )
+    with pytest.raises(SystemExit) as ended:
+        sweeps.run([_composed("launch", tuple(job)) for job in jobs])
+    assert ended.value.code == 1
+    assert {(one.profile.name, one.nodes) for one in passed} == {("layers", 1), ("network", 1)}
+    assert told.keys() == {"network nodes=2 ranks=1", "network nodes=2 ranks=2"}
+    assert all("needs 2 machines, and this is one. Measure with hydra/launcher=slurm." in why for why in told.values())
 
 
 @pytest.mark.sweep
