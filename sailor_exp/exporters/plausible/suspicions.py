@@ -68,11 +68,16 @@ def judged(config: GatherConfig, cells: Mapping[CellKey, LayerTimes]) -> Iterato
         works = {
             (kind, phase): work_of(training, Kind(kind), phase) for kind in set(kinds.values()) for phase in _PHASES
         }
+        ratings: dict[
+            tuple[Kind, Phase, float], Rating
+        ] = {}  # most layers of a cell are of one kind, with the same times
         for layer, times in layers.items():
             for phase, seconds in zip(_PHASES, times, strict=True):
                 kind = Kind(kinds[str(layer)])
                 if (work := works[kind, phase]) is not None:
-                    rating = rated(work, seconds, peak, config.precision.value)
+                    if (known := (kind, phase, seconds)) not in ratings:
+                        ratings[known] = rated(work, seconds, peak, config.precision.value)
+                    rating = ratings[known]
                     yield JudgedTime(
                         key=key, layer=layer, kind=kind, phase=phase, seconds=seconds, work=work, rating=rating
                     )
